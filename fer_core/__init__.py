@@ -1,0 +1,3 @@
+"""Models, losses and training loops for CLIP-based facial expression recognition."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,29 @@
+"""Mistakes that a user can mend.
+
+Every message is one line: what was expected, what came, what to do. The command line prints it without a
+traceback and exits with 2; any other exception is a fault of the library and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """A wrong name, path, file or setting, told in one line that says what to do."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
+    """The error for a name that is not among the known ones.
+
+    Args:
+        kind: What the name stands for, in the singular ("data set", "setting of CoOp").
+        name: The name that came.
+        known: All names that would have been right.
+
+    Returns:
+        The error, to be raised; it suggests the nearest known name, or lists all of them.
+    """
+    names = sorted(known)
+    near = get_close_matches(str(name), names, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}."
+    return UserError(f"unknown {kind} {str(name)!r}; {hint}")
