@@ -1,0 +1,110 @@
+import dataclasses
+
+import pytest
+import torch
+
+from fer_core.errors import UserError
+from fer_core.faces import CODES, sets
+from fer_core.faces.sets import SETS, SPLITS
+
+
+@pytest.mark.parametrize("name", sets.names())
+def test_splits_share_nobody_and_are_balanced(name):
+    spec = SETS[name]
+    people = []
+    for split in SPLITS:
+        drawn = sets.draw(name, split)
+        counts = torch.bincount(drawn.label, minlength=len(spec.classes))
+        assert counts.max() - counts.min() <= 1
+        people.append(set(drawn.subject.tolist()))
+        assert len(people[-1]) == spec.people[SPLITS.index(split)]
+    assert not people[0] & people[1]
+    assert not people[1] & people[2]
+    assert not people[0] & people[2]
+
+
+@pytest.mark.parametrize("name", ["facs-pain", "facs-stress", "facs-ambivalence"])
+def test_subject_sets_have_enough_subjects(name):
+    assert SETS[name].people[0] >= 40
+    assert SETS[name].people[2] >= 10
+    drawn = sets.draw(name, "test")
+    for subject in drawn.subject.unique():
+        label = drawn.label[drawn.subject == subject]
+        assert set(label.tolist()) == {0, 1}
+
+
+def test_a_limit_is_a_prefix(tmp_path):
+    small = sets.load("facs-still-8", "test", tmp_path, limit=8)
+    large = sets.load("facs-still-8", "test", tmp_path, limit=24)
+    assert torch.equal(small.image, large.image[:8])
+    assert torch.equal(small.label, torch.arange(8))
+    assert small.caption == large.caption[:8]
+    assert small.fingerprint != large.fingerprint
+
+
+def test_clip_tensors_have_a_time_axis(tmp_path):
+    clips = sets.load("facs-clip-7", "validation", tmp_path, limit=7)
+    frames = SETS["facs-clip-7"].frames
+    assert clips.image.shape == (7, frames, 3, 64, 64)
+    assert clips.image.dtype == torch.uint8
+    assert clips.action_units.shape == (7, frames, len(CODES))
+    assert clips.landmarks.shape == (7, frames, 68, 2)
+    assert clips.parsing.shape == (7, frames, 64, 64)
+    assert clips.votes.shape == (7, 7)
+    # The expression changes the picture over time.
+    assert (clips.image[1].float().diff(dim=0).abs().mean((1, 2, 3)) > 0).all()
+
+
+def test_cache_is_used_and_a_broken_one_is_drawn_anew(tmp_path):
+    first = sets.load("facs-still-8", "validation", tmp_path, limit=4)
+    (kept,) = (tmp_path / "faces").iterdir()
+    stamp = kept.stat().st_mtime_ns
+    again = sets.load("facs-still-8", "validation", tmp_path, limit=4)
+    assert kept.stat().st_mtime_ns == stamp
+    assert torch.equal(first.image, again.image)
+    kept.write_bytes(kept.read_bytes()[:1000])
+    mended = sets.load("facs-still-8", "validation", tmp_path, limit=4)
+    assert torch.equal(first.image, mended.image)
+    assert [path.name for path in (tmp_path / "faces").iterdir()] == [kept.name]
+
+
+def test_interrupt_leaves_nothing(tmp_path):
+    def stop(done, of):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sets.load("facs-still-8", "test", tmp_path, limit=4, progress=stop)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_unwritable_cache(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(UserError, match="point FER_CACHE to another folder"):
+        sets.load("facs-still-8", "test", blocked, limit=1)
+
+
+def test_errors_name_what_is_known():
+    with pytest.raises(UserError, match="did you mean 'facs-still-8'"):
+        sets.draw("facs-still-7", "test")
+    with pytest.raises(UserError, match="did you mean 'validation'"):
+        sets.draw("facs-still-8", "validate")
+    with pytest.raises(UserError, match="at least 1 sample, got 0"):
+        sets.load("facs-still-8", "test", limit=0)
+
+
+def test_fingerprint_sees_every_change(monkeypatch):
+    drawn = sets.draw("facs-still-8", "test", 16)
+    before = sets.fingerprint("facs-still-8", "test", drawn)
+    assert before == sets.fingerprint("facs-still-8", "test", sets.draw("facs-still-8", "test", 16))
+    changed = dataclasses.replace(drawn, units=drawn.units + 0.01)
+    assert sets.fingerprint("facs-still-8", "test", changed) != before
+    monkeypatch.setattr(sets, "GENERATOR_VERSION", 999)
+    assert sets.fingerprint("facs-still-8", "test", drawn) != before
+
+
+def test_one_session_a_subject():
+    drawn = sets.draw("facs-pain", "test")
+    frames = SETS["facs-pain"].frames
+    first = drawn.subject.repeat_interleave(frames) == drawn.subject[0]
+    assert drawn.views.background[first].std(0).max() < 1e-6
