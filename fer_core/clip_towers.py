@@ -1,0 +1,213 @@
+"""How prompts and adapters enter open_clip's two transformers; package-private, see :mod:`fer_core.clip`.
+
+The blocks stay open_clip's own modules. With nothing to inject they are called as open_clip calls them; with an
+adapter the two residual branches of a block are written out around it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+
+from fer_core.batch import ImageFeatures
+from fer_core.errors import UserError
+
+
+class BlockAdapter(nn.Module):
+    """What a method may change in one transformer block; each place is the identity until it is overridden.
+
+    ``x`` is ``(B, L, W)``. ``block`` is open_clip's block and gives ``ln_1``, ``attn``, ``ln_2`` and ``mlp``. In the
+    image tower the sequence is the class token, the patches, and then this block's prompt tokens, if there are any.
+    """
+
+    def before(self, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
+        """The block's input ``(B, L, W)``."""
+        return x
+
+    def attention(self, delta: Tensor, normed: Tensor, block: ResidualAttentionBlock) -> Tensor:
+        """What attention adds to the residual stream, ``(B, L, W)``; ``normed`` is ``ln_1(x)``."""
+        return delta
+
+    def mlp(self, delta: Tensor, normed: Tensor, block: ResidualAttentionBlock) -> Tensor:
+        """What the MLP adds to the residual stream, ``(B, L, W)``; ``normed`` is ``ln_2(x)``."""
+        return delta
+
+
+Adapters = Sequence[BlockAdapter | None]
+
+
+@dataclass(frozen=True)
+class TextTokens:
+    """Tokenised texts, cut after the longest one's end-of-text token (EOS).
+
+    Args:
+        ids: ``(N, L)`` int64, zero after EOS and where a learned vector stands.
+        embedding: ``(N, L, W)``, token embeddings without positions.
+        eos: ``(N,)`` int64, each text's EOS position, where its feature is read.
+        shortest: The least of ``eos``, known without asking the device.
+        limit: The longest sequence that the text tower takes.
+    """
+
+    ids: Tensor
+    embedding: Tensor
+    eos: Tensor
+    shortest: int
+    limit: int
+
+    def to(self, device: torch.device | str) -> "TextTokens":
+        """The same tokens on another device."""
+        return replace(self, ids=self.ids.to(device), embedding=self.embedding.to(device), eos=self.eos.to(device))
+
+    def with_context(self, context: Tensor) -> "TextTokens":
+        """Puts learnable vectors between SOS and the words, which keep their order and their EOS.
+
+        Args:
+            context: ``(P, W)``, shared by all texts, or ``(N, P, W)``, one set a text.
+
+        Raises:
+            UserError: If the shape does not fit, or the sequence would outgrow the text tower.
+        """
+        texts, length, width = self.embedding.shape
+        if context.ndim not in (2, 3) or context.shape[-1] != width or (context.ndim == 3 and len(context) != texts):
+            raise UserError(
+                f"expected a context of shape (P, {width}) or ({texts}, P, {width}), got {tuple(context.shape)}; "
+                "build it with clip.text_width and one entry a text"
+            )
+        extra = context.shape[-2]
+        if length + extra > self.limit:
+            raise UserError(
+                f"expected at most {self.limit} tokens a text, got {length} and {extra} of context; shorten either"
+            )
+        here = self.to(context.device)
+        context = context.to(here.embedding.dtype).expand(texts, extra, width)
+        blank = here.ids.new_zeros(texts, extra)
+        return TextTokens(
+            ids=torch.cat([here.ids[:, :1], blank, here.ids[:, 1:]], dim=1),
+            embedding=torch.cat([here.embedding[:, :1], context, here.embedding[:, 1:]], dim=1),
+            eos=here.eos + extra,
+            shortest=self.shortest + extra,
+            limit=self.limit,
+        )
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuses towers without the places that the methods of this field use.
+
+    Raises:
+        UserError: If ``model`` is not an open_clip CLIP of a ViT, pooled at its class token, and a causal text
+            transformer, pooled at EOS, both made of plain residual attention blocks.
+    """
+    found = None
+    if not isinstance(model, open_clip.CLIP):
+        found = type(model).__name__
+    elif not isinstance(model.visual, VisionTransformer):
+        found = f"the image tower {type(model.visual).__name__}"
+    elif model.visual.attn_pool is not None or model.visual.pool_type != "tok" or model.visual.final_ln_after_pool:
+        found = "an image tower that pools otherwise"
+    elif model.text_pool_type != "argmax" or model.attn_mask is None:
+        found = "a text tower that is not causal with pooling at EOS"
+    elif model.logit_bias is not None:
+        found = "a sigmoid CLIP (logit bias)"
+    elif not all(
+        type(block) is ResidualAttentionBlock
+        for block in (*model.visual.transformer.resblocks, *model.transformer.resblocks)
+    ):
+        found = "blocks with extra norms or scales in their attention"
+    if found:
+        raise UserError(
+            f"expected an open_clip CLIP whose ViT is pooled at its class token, got {found}; "
+            "choose a plain ViT such as ViT-B-16-quickgelu:openai"
+        )
+
+
+def _check_injection(tower: str, layers: int, width: int, prompts: Tensor | None, adapters: Adapters | None) -> None:
+    """Refuses prompts and adapters that a tower has no room for."""
+    if prompts is not None and (prompts.ndim != 3 or len(prompts) > layers or prompts.shape[2] != width):
+        raise UserError(
+            f"expected prompts of shape (layers, P, {width}) with at most {layers} layers for the {tower} tower, "
+            f"got {tuple(prompts.shape)}; build them with the Clip's width and layers"
+        )
+    if adapters is not None and len(adapters) != layers:
+        raise UserError(
+            f"expected {layers} adapters for the {tower} tower, one or None a block, got {len(adapters)}; "
+            "fill the list with None"
+        )
+
+
+def _run_block(block: ResidualAttentionBlock, x: Tensor, mask: Tensor | None, adapter: BlockAdapter | None) -> Tensor:
+    """One residual block on ``(B, L, W)``, around its adapter."""
+    if adapter is None:
+        return block(x, attn_mask=mask)
+    x = adapter.before(x, block)
+    normed = block.ln_1(x)
+    x = x + adapter.attention(block.ls_1(block.attention(normed, attn_mask=mask)), normed, block)
+    normed = block.ln_2(x)
+    return x + adapter.mlp(block.ls_2(block.mlp(normed)), normed, block)
+
+
+def encode_image(
+    visual: VisionTransformer, image: Tensor, prompts: Tensor | None, adapters: Adapters | None, patches: bool
+) -> ImageFeatures:
+    """Runs an image tower; arguments and results as in :meth:`fer_core.clip.Clip.encode_image`."""
+    if image.ndim not in (4, 5) or tuple(image.shape[-3:]) != (3, *visual.image_size) or not image.is_floating_point():
+        height, width = visual.image_size
+        raise UserError(
+            f"expected float images (B, 3, {height}, {width}) or clips (B, T, 3, {height}, {width}), got {image.dtype} "
+            f"{tuple(image.shape)}; resize and normalise them with the Clip's image_size, mean and std"
+        )
+    blocks: Any = visual.transformer.resblocks
+    _check_injection("image", len(blocks), visual.conv1.out_channels, prompts, adapters)
+    frames = image.flatten(0, 1) if image.ndim == 5 else image
+    x = visual._embeds(frames)  # (B, 1 + N, W)
+    length = x.shape[1]
+    for index, block in enumerate(blocks):
+        adapter = None if adapters is None else adapters[index]
+        if prompts is None or index >= len(prompts):
+            x = _run_block(block, x, None, adapter)
+        else:
+            own = prompts[index].to(x.dtype).expand(len(x), -1, -1)  # (B, P, W)
+            x = _run_block(block, torch.cat([x, own], dim=1), None, adapter)[:, :length]
+    x = visual.ln_post(x)
+    class_token = x[:, 0] @ visual.proj  # (B, D)
+    patch_tokens = x[:, 1:] @ visual.proj if patches else None  # (B, N, D)
+    if image.ndim == 5:
+        leading = image.shape[:2]
+        class_token = class_token.unflatten(0, leading)
+        patch_tokens = None if patch_tokens is None else patch_tokens.unflatten(0, leading)
+    return ImageFeatures(class_token, patch_tokens)
+
+
+def encode_text(model: Any, tokens: TextTokens, prompts: Tensor | None, adapters: Adapters | None) -> Tensor:
+    """Runs the text tower; arguments and results as in :meth:`fer_core.clip.Clip.encode_text`."""
+    blocks = model.transformer.resblocks
+    x = tokens.embedding  # (N, L, W)
+    texts, length, width = x.shape
+    _check_injection("text", len(blocks), width, prompts, adapters)
+    if prompts is not None and prompts.shape[1] >= tokens.shortest:
+        raise UserError(
+            f"expected fewer than {tokens.shortest} text prompts, as they take the places of a text's words, "
+            f"got {prompts.shape[1]}; use fewer, or put placeholder words before the class name"
+        )
+
+    def place(x: Tensor, index: int) -> Tensor:
+        """Layer ``index``'s prompts in the places after SOS."""
+        if prompts is None or index >= len(prompts):
+            return x
+        own = prompts[index].to(x.dtype).expand(texts, -1, -1)  # (N, P, W)
+        return torch.cat([x[:, :1], own, x[:, 1 + own.shape[1] :]], dim=1)
+
+    # The first layer's prompts stand for token embeddings, so they too get positions.
+    x = place(x, 0) + model.positional_embedding[:length]
+    # No token looks ahead: what lies after the longest EOS changes nothing before it and is never computed.
+    mask = model.attn_mask[:length, :length]
+    for index, block in enumerate(blocks):
+        adapter = None if adapters is None else adapters[index]
+        x = _run_block(block, place(x, index) if index else x, mask, adapter)
+    x = model.ln_final(x)
+    x = x[torch.arange(texts, device=x.device), tokens.eos]  # (N, W)
+    projection = model.text_projection
+    return projection(x) if isinstance(projection, nn.Linear) else x @ projection

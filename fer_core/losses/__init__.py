@@ -1,0 +1,5 @@
+"""Training losses: one loss, one file."""
+
+from fer_core.losses.label_distribution import LabelDistributionLoss
+
+__all__ = ["LabelDistributionLoss"]

@@ -1,0 +1,213 @@
+"""What holds for every method; what is particular to one stands in its own file."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+
+from fer_core import models
+from fer_core.batch import ImageFeatures
+from fer_core.errors import UserError
+
+# What a method trains, by the names of its parameters; a method that is not listed here fails its tests.
+DECLARED = {
+    "zero-shot": set(),
+    "linear-probe": {"head"},
+    "coop": {"context"},
+    "full-fine-tuning": {"tower", "prototypes"},
+}
+NAMES = ("zero-shot", "linear-probe", "coop", "full-fine-tuning")
+
+
+def state(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def unchanged(before, module):
+    return all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+
+
+def train_step(method, batch):
+    groups = method.parameter_groups(lr=0.01, weight_decay=0.1)
+    losses = method.losses(batch, method(batch))
+    losses["loss"].backward()
+    torch.optim.AdamW(groups).step()
+    return losses
+
+
+def test_the_baselines_are_registered_and_every_method_has_its_declaration():
+    assert set(NAMES) <= set(models.names())
+    assert [models.get(name).name for name in models.names()] == list(models.names())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_output_has_logits_and_normalised_features(name, tiny_clip, classes, make_batch):
+    method = models.build(name, tiny_clip, classes)
+    for batch in (make_batch(6), make_batch(2, frames=3)):
+        output = method(batch)
+        assert output.logits.shape == (len(batch), len(classes))
+        assert output.logits.dtype == torch.float32
+        torch.testing.assert_close(output.features.norm(dim=-1), torch.ones(len(batch)))
+        losses = method.losses(batch, output)
+        assert losses["loss"].ndim == 0
+        assert losses["loss"].isfinite()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_clip_of_one_frame_is_its_still(name, tiny_clip, classes, make_batch):
+    method = models.build(name, tiny_clip, classes).double()
+    still = make_batch(4)
+    still.image = still.image.double()
+    clip = copy.copy(still)
+    clip.image = still.image[:, None].expand(-1, 3, -1, -1, -1)
+    torch.testing.assert_close(method(clip).logits, method(still).logits)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_declared_parameters_get_gradients_and_the_clip_stays_bit_identical(name, tiny_clip, classes, make_batch):
+    method = models.build(name, tiny_clip, classes)
+    before, own = state(tiny_clip), {name: p.clone() for name, p in method.named_parameters() if p.requires_grad}
+    assert {parameter.partition(".")[0] for parameter in own} == DECLARED[name]
+    if own:
+        train_step(method, make_batch())
+        for parameter_name, parameter in method.named_parameters():
+            declared = parameter_name.partition(".")[0] in DECLARED[name]
+            assert declared == (parameter.grad is not None) == parameter.requires_grad, parameter_name
+            if declared:
+                assert not torch.equal(parameter, own[parameter_name]), f"{parameter_name} did not move"
+    assert unchanged(before, tiny_clip)
+
+
+@pytest.mark.parametrize("name", ["linear-probe", "coop", "full-fine-tuning"])
+def test_the_loss_falls_on_a_small_set(name, tiny_clip, classes, make_batch):
+    torch.manual_seed(0)
+    method, batch = models.build(name, tiny_clip, classes).train(), make_batch()
+    optimizer = torch.optim.Adam(method.parameter_groups(lr=0.02, weight_decay=0.0))
+    first = method.losses(batch, method(batch))["loss"].item()
+    for _ in range(12):
+        optimizer.zero_grad()
+        loss = method.losses(batch, method(batch))["loss"]
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.9 * first
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_frozen_towers_stay_in_evaluation_mode(name, tiny_clip, classes):
+    method = models.build(name, tiny_clip, classes).train()
+    assert method.training
+    assert not any(module.training for module in tiny_clip.modules())
+    trained = [module for module in method.modules() if any(p.requires_grad for p in module.parameters(recurse=False))]
+    assert all(module.training for module in trained)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cached_features_give_the_same_logits(name, tiny_clip, classes, make_batch):
+    method = models.build(name, tiny_clip, classes)
+    if not method.frozen_image_tower:
+        # Features of the frozen tower are none of this method's: it must look at the pixels.
+        assert any(parameter.startswith("tower.") for parameter, _ in method.named_parameters())
+        batch = make_batch()
+        expected = method(batch).logits
+        batch.features = ImageFeatures(torch.zeros(6, 24))
+        torch.testing.assert_close(method(batch).logits, expected)
+        return
+    for batch in (make_batch(6), make_batch(2, frames=3)):
+        expected = method(batch)
+        batch.features = tiny_clip.encode_image(batch.image, patches=False)
+        batch.image = torch.full_like(batch.image, torch.nan)
+        found = method(batch)
+        torch.testing.assert_close(found.logits, expected.logits)
+        torch.testing.assert_close(found.features, expected.features)
+
+
+@pytest.mark.parametrize("name", ["linear-probe", "coop", "full-fine-tuning"])
+def test_votes_and_label_smoothing_change_the_loss(name, tiny_clip, classes, make_batch):
+    batch, torch_seed = make_batch(), 3
+    losses = []
+    for settings in ({}, {"votes": True}, {"label_smoothing": 0.2}):
+        torch.manual_seed(torch_seed)
+        method = models.build(name, tiny_clip, classes, settings)
+        # Moved off its start, where a linear probe's logits are all zero and every target costs the same.
+        for parameter in method.parameters():
+            if parameter.requires_grad:
+                parameter.data.add_(0.1 * torch.randn_like(parameter))
+        losses.append(method.losses(batch, method(batch))["loss"].item())
+    assert len(set(losses)) == 3
+    batch.votes = None
+    voting = models.build(name, tiny_clip, classes, {"votes": True})
+    with pytest.raises(UserError, match=r"set model\.votes=false"):
+        voting.losses(batch, voting(batch))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_keeps_fp32_logits_close(name, tiny_clip, classes, make_batch):
+    torch.manual_seed(0)
+    method, batch = models.build(name, tiny_clip, classes), make_batch()
+    expected = method(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = method(batch)
+    assert found.logits.dtype == found.features.dtype == torch.float32
+    torch.testing.assert_close(found.features, expected.features, atol=0.03, rtol=0)
+    # A cosine may be off by what bf16 does to its two features, no more.
+    torch.testing.assert_close(found.logits, expected.logits, atol=0.03 * tiny_clip.logit_scale, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_configs_are_frozen_and_every_field_is_documented(name):
+    config = models.get(name).Config
+    assert dataclasses.is_dataclass(config)
+    assert config.__dataclass_params__.frozen
+    documented = " ".join(base.__doc__ for base in config.__mro__ if base is not object)
+    assert all(f"{field.name}:" in documented for field in dataclasses.fields(config))
+
+
+def test_parameter_groups_decay_matrices_only(tiny_clip, classes):
+    method = models.build("linear-probe", tiny_clip, classes)
+    matrices, vectors = method.parameter_groups(lr=0.1, weight_decay=0.5)
+    assert matrices["params"] == [method.head.weight]
+    assert matrices["weight_decay"] == 0.5
+    assert vectors["params"] == [method.head.bias]
+    assert vectors["weight_decay"] == 0.0
+    assert matrices["lr"] == vectors["lr"] == 0.1
+    assert models.build("zero-shot", tiny_clip, classes).parameter_groups(lr=0.1, weight_decay=0.5) == []
+    fine_tuned = models.build("full-fine-tuning", tiny_clip, classes)
+    counted = sum(p.numel() for group in fine_tuned.parameter_groups(0.1, 0.1) for p in group["params"])
+    assert counted == sum(p.numel() for p in tiny_clip.model.visual.parameters()) + 4 * 24
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("zero-shoot", {}, "unknown method 'zero-shoot'; did you mean 'zero-shot'"),
+        (
+            "coop",
+            {"context_lenght": 4},
+            "unknown setting of model of coop 'context_lenght'; did you mean 'context_length'",
+        ),
+        ("coop", {"context_length": 0}, "context_length of at least 1, got 0"),
+        ("coop", {"context_length": 100}, "at most 77 tokens"),
+        ("coop", {"context_init": "a photo of a"}, "got 4 in 'a photo of a'; set context_length=4"),
+        ("coop", {"label_smoothing": 1.5}, "label_smoothing in"),
+        ("coop", {"words": "verb"}, "unknown value of model of coop.words"),
+        ("zero-shot", {"templates": "ensembl"}, "did you mean 'ensemble'"),
+        ("linear-probe", {"logit_scale": -1.0}, "positive logit_scale, got -1.0"),
+        ("full-fine-tuning", {"head": "mlp"}, "unknown value of model of full-fine-tuning.head"),
+    ],
+)
+def test_settings_that_do_not_fit(name, settings, message, tiny_clip, classes, make_batch):
+    with pytest.raises(UserError, match=message):
+        models.build(name, tiny_clip, classes, settings)(make_batch())
+
+
+def test_classes_that_do_not_fit(tiny_clip):
+    with pytest.raises(UserError, match="did you mean 'anger'"):
+        models.build("zero-shot", tiny_clip, ("neutral", "angr"))
+    with pytest.raises(UserError, match="at least two classes, each once"):
+        models.build("linear-probe", tiny_clip, ("neutral", "neutral"))
+
+
+def test_a_config_of_another_method_is_a_fault_of_the_caller(tiny_clip, classes):
+    with pytest.raises(TypeError, match="expected a PromptConfig"):
+        models.ZeroShot(tiny_clip, classes, models.CoOp.Config())
