@@ -1,0 +1,13 @@
+"""Data sets, transforms and loaders."""
+
+from fer_core.data.dataset import CLASSES, SPLITS, FaceDataset, MemoryDataset, balanced
+from fer_core.data.dataset import Subset as subset  # noqa: N813
+from fer_core.data.ferplus import duplicates_report
+from fer_core.data.loading import loader, order
+from fer_core.data.registry import names, open
+from fer_core.data.transforms import Augmentation, Transform
+
+__all__ = [
+    "CLASSES", "SPLITS", "Augmentation", "FaceDataset", "MemoryDataset", "Transform", "balanced",
+    "duplicates_report", "loader", "names", "open", "order", "subset",
+]  # fmt: skip

@@ -1,0 +1,82 @@
+"""Arrays that took time to make, kept in a cache folder as memory-mapped ``.npy`` files."""
+
+import hashlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+logger = logging.getLogger(__name__)
+
+_LEFTOVER_SECONDS = 3600  # a temporary file older than this belongs to a process that was killed
+
+
+def cache_folder() -> Path:
+    """The cache folder: ``FER_CACHE``, or the user's cache folder of this platform."""
+    return Path(os.environ.get("FER_CACHE") or platformdirs.user_cache_dir("fer-core"))
+
+
+def cached_array(key: str, build: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array that ``build`` makes, built once and then read from the cache folder.
+
+    The file's name carries the key and the content's SHA-256. A file whose content no longer matches is removed and
+    built anew. Writing is atomic; a cache folder that cannot be written only costs time.
+
+    Args:
+        key: Names what the array was made from; letters, digits, ``-`` and ``_``.
+        build: Makes the array; called where no sound file is found.
+
+    Returns:
+        The array, read-only and memory-mapped where it came from a file.
+    """
+    folder = cache_folder()
+    for path in sorted(folder.glob(f"{key}.*.npy")):
+        array = _load(path)
+        if array is not None and path.name.split(".")[-2] == content_hash(array):
+            return array
+        logger.warning("the cached file %s is damaged; building it anew", path.name)
+        path.unlink(missing_ok=True)
+    array = build()
+    try:
+        return _store(folder, key, array)
+    except OSError as error:
+        logger.warning("the cache folder cannot be written (%s); set FER_CACHE to one that can", error.strerror)
+        return array
+
+
+def content_hash(array: np.ndarray) -> str:
+    """SHA-256 of an array's type, shape and bytes, its first 16 hex digits."""
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def _load(path: Path) -> np.ndarray | None:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _store(folder: Path, key: str, array: np.ndarray) -> np.ndarray:
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob("*.tmp"):
+        if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+            leftover.unlink(missing_ok=True)
+    target = folder / f"{key}.{content_hash(array)}.npy"
+    descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:  # an interrupt too must leave nothing behind
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return np.load(target, mmap_mode="r", allow_pickle=False)

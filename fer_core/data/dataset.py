@@ -1,0 +1,218 @@
+"""What every data set offers: raw samples by position, labels by class name, a fingerprint and its facts."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fer_core.batch import Batch
+from fer_core.config import digest
+from fer_core.errors import UserError, unknown
+
+SPLITS = ("train", "validation", "test")
+CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
+
+Column = np.ndarray | Tensor
+
+
+def check_split(split: str) -> None:
+    """Refuses a split that no data set has.
+
+    Raises:
+        UserError: If ``split`` is not one of :data:`SPLITS`.
+    """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+
+
+class FaceDataset(Dataset[Batch], ABC):
+    """Faces with labels, raw as they are stored.
+
+    Attributes:
+        name: The data set's public name.
+        split: ``"train"``, ``"validation"`` or ``"test"``.
+        classes: Class names in the order that labels count them.
+        labels: ``(N,)`` int64.
+        fingerprint: 16 hex digits of a digest of the content; equal content has an equal fingerprint everywhere.
+        duplicates_of_train: ``(N,)`` bool, samples whose pixels are also in the training split; None where a
+            data set cannot have such.
+    """
+
+    name: str
+    split: str
+    classes: tuple[str, ...]
+    labels: Tensor
+    fingerprint: str
+    duplicates_of_train: Tensor | None = None
+
+    @abstractmethod
+    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+        """The raw samples at the given positions: image uint8 ``(B, 3, H, W)`` or ``(B, T, 3, H, W)``."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What a page says of the data: counts per class, where it came from, fingerprint. JSON types only."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, position: int) -> Batch:
+        """One raw sample, without the batch axis."""
+        return unstack(self.take([range(len(self))[position]]))
+
+    def _common_facts(self) -> dict[str, Any]:
+        counts = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
+        return {
+            "name": self.name,
+            "split": self.split,
+            "samples": len(self),
+            "counts": dict(zip(self.classes, counts, strict=True)),
+            "fingerprint": self.fingerprint,
+        }
+
+
+def unstack(batch: Batch) -> Batch:
+    """The only sample of a batch of one, without the batch axis: the inverse of ``Batch.stack([sample])``."""
+    values: dict[str, Any] = {}
+    for field in fields(batch):
+        value = getattr(batch, field.name)
+        values[field.name] = None if value is None else value[0]
+    return Batch(**values)
+
+
+class MemoryDataset(FaceDataset):
+    """A data set whose columns are arrays, in memory or memory-mapped.
+
+    Args:
+        name: The data set's public name.
+        split: One of :data:`SPLITS`.
+        classes: Class names.
+        columns: ``Batch`` fields (without ``index``) as arrays of N rows; ``image`` and ``label`` must be there.
+            Grey images may be stored with one channel: :meth:`take` then gives three that share its memory.
+        fingerprint: Digest of the content.
+        source: Where the data comes from, in words; no path of this machine.
+        captions: One string a sample.
+
+    Raises:
+        ValueError: If columns differ in their number of rows, or a label is no index into ``classes``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        classes: Sequence[str],
+        columns: Mapping[str, Column],
+        fingerprint: str,
+        source: str,
+        captions: Sequence[str] | None = None,
+    ) -> None:
+        check_split(split)
+        self.name, self.split, self.classes = name, split, tuple(classes)
+        self.fingerprint, self.source = fingerprint, source
+        self.labels = torch.as_tensor(columns["label"], dtype=torch.int64)
+        self.columns = {key: column for key, column in columns.items() if key != "label"}
+        self.captions = None if captions is None else list(captions)
+        rows = {key: len(column) for key, column in columns.items()}
+        if captions is not None:
+            rows["caption"] = len(captions)
+        if len(set(rows.values())) != 1:
+            raise ValueError(f"{name}: expected columns of one length, got {rows}")
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
+            raise ValueError(f"{name}: expected labels in 0..{len(self.classes) - 1}, got {self.labels.unique()}")
+
+    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+        """See :meth:`FaceDataset.take`."""
+        chosen = torch.as_tensor(positions, dtype=torch.int64)
+        values: dict[str, Any] = {key: _rows(column, chosen) for key, column in self.columns.items()}
+        if values["image"].shape[-3] == 1:
+            values["image"] = values["image"].expand(*values["image"].shape[:-3], 3, -1, -1)
+        if self.captions is not None:
+            values["caption"] = [self.captions[position] for position in chosen.tolist()]
+        return Batch(label=self.labels[chosen], index=chosen, **values)
+
+    def facts(self) -> dict[str, Any]:
+        """See :meth:`FaceDataset.facts`."""
+        shape = list(self.columns["image"].shape[1:])
+        return {**self._common_facts(), "image_shape": shape, "columns": sorted(self.columns), "source": self.source}
+
+
+def _rows(column: Column, positions: Tensor) -> Tensor:
+    if isinstance(column, Tensor):
+        return column[positions]
+    # Fancy indexing copies, so a read-only memory map becomes a writable tensor.
+    return torch.from_numpy(np.take(np.asarray(column), positions.numpy(), axis=0))
+
+
+class Subset(FaceDataset):
+    """Some samples of a data set, as a data set of their own; ``Batch.index`` counts within the subset.
+
+    Args:
+        dataset: Where the samples come from.
+        positions: ``(M,)`` positions in ``dataset``, in the order that the subset shall have.
+
+    Raises:
+        UserError: If a position is not in the data set or comes twice.
+    """
+
+    def __init__(self, dataset: FaceDataset, positions: Sequence[int] | np.ndarray | Tensor) -> None:
+        self.dataset = dataset
+        self.positions = torch.as_tensor(positions, dtype=torch.int64)
+        chosen = self.positions.tolist()
+        if len(set(chosen)) != len(chosen) or any(not 0 <= position < len(dataset) for position in chosen):
+            raise UserError(
+                f"subset of {dataset.name}: expected distinct positions in 0..{len(dataset) - 1}, got other ones; "
+                "choose them from range(len(dataset))"
+            )
+        self.name, self.split, self.classes = dataset.name, dataset.split, dataset.classes
+        self.labels = dataset.labels[self.positions]
+        self.fingerprint = digest({"of": dataset.fingerprint, "positions": chosen})
+
+    @property
+    def duplicates_of_train(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """See :class:`FaceDataset`; computed only when asked for, as the training split must be read for it."""
+        mask = self.dataset.duplicates_of_train
+        return None if mask is None else mask[self.positions]
+
+    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+        """See :meth:`FaceDataset.take`."""
+        chosen = torch.as_tensor(positions, dtype=torch.int64)
+        return replace(self.dataset.take(self.positions[chosen]), index=chosen)
+
+    def facts(self) -> dict[str, Any]:
+        """See :meth:`FaceDataset.facts`; names the whole set's fingerprint and size beside the subset's own."""
+        whole = {"fingerprint": self.dataset.fingerprint, "samples": len(self.dataset)}
+        return {**self.dataset.facts(), **self._common_facts(), "subset_of": whole}
+
+
+def balanced(dataset: FaceDataset, limit: int, seed: int = 0) -> FaceDataset:
+    """At most ``limit`` samples, drawn evenly over the classes; a rare class gives all that it has.
+
+    Args:
+        dataset: Where to draw from.
+        limit: Number of samples wanted, at least 1.
+        seed: Decides which samples of a class are drawn.
+
+    Returns:
+        A :class:`Subset` in the data set's own order, or the data set itself where it is small enough.
+
+    Raises:
+        UserError: If ``limit`` is less than 1.
+    """
+    if limit < 1:
+        raise UserError(f"limit: expected at least 1 sample, got {limit}; leave it out for the whole split")
+    if limit >= len(dataset):
+        return dataset
+    labels = dataset.labels.numpy()
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    # rank: how many samples of the same class come before this one in the shuffled order.
+    rank = np.empty(len(labels), dtype=np.int64)
+    for label in range(len(dataset.classes)):
+        members = shuffled[labels[shuffled] == label]
+        rank[members] = np.arange(len(members))
+    return Subset(dataset, np.sort(np.lexsort((labels, rank))[:limit]))

@@ -1,0 +1,74 @@
+"""Batches of transformed samples, in an order that only the seed and the epoch decide."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from fer_core.batch import Batch
+from fer_core.data.dataset import FaceDataset
+from fer_core.data.transforms import Transform
+
+Same = TypeVar("Same")
+
+
+def order(samples: int, seed: int, epoch: int = 0, shuffle: bool = False) -> np.ndarray:
+    """The positions of one epoch: ``(N,)``, shuffled by ``(seed, epoch)`` or as they are."""
+    return np.random.default_rng([seed, epoch]).permutation(samples) if shuffle else np.arange(samples)
+
+
+class _Transformed(Dataset[Batch]):
+    """Gives whole batches to DataLoader, which asks for ``__getitems__`` first."""
+
+    def __init__(self, dataset: FaceDataset, transform: Transform, seed: int, epoch: int) -> None:
+        self.dataset, self.transform, self.seed, self.epoch = dataset, transform, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, position: int) -> Batch:
+        return self.transform(self.dataset[position], self.seed, self.epoch)
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        return self.transform(self.dataset.take(positions), self.seed, self.epoch)
+
+
+def _same(batch: Same) -> Same:
+    return batch
+
+
+def loader(
+    dataset: FaceDataset,
+    transform: Transform,
+    batch_size: int,
+    seed: int,
+    epoch: int = 0,
+    shuffle: bool = False,
+    workers: int = 0,
+) -> DataLoader[Batch]:
+    """Batches of one pass over a data set; every sample comes once, the last batch may be smaller.
+
+    Args:
+        dataset: The raw samples.
+        transform: Applied to whole batches.
+        batch_size: Samples in a batch.
+        seed: The run's seed; decides the order and, with ``epoch`` and its index, each sample's augmentation.
+        epoch: The epoch, 0 or more.
+        shuffle: Whether to draw a new order for each ``(seed, epoch)``.
+        workers: Processes that prepare batches beside this one; they change nothing but the speed.
+
+    Returns:
+        A loader that can be iterated over again and gives the same batches each time; its memory is page-locked where
+        a CUDA device is there.
+    """
+    return DataLoader(
+        _Transformed(dataset, transform, seed, epoch),
+        batch_size=batch_size,
+        sampler=order(len(dataset), seed, epoch, shuffle).tolist(),
+        num_workers=workers,
+        collate_fn=_same,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(seed),  # else DataLoader draws from the global generator
+    )

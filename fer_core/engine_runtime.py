@@ -1,0 +1,80 @@
+"""What a training asks of the machine: seeds, determinism, precision, memory; and its learning-rate schedule."""
+
+import math
+import os
+import random
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from fer_core.errors import UserError
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy and torch (all devices). Call it before a method draws its first weights, too.
+
+    Raises:
+        UserError: If ``seed`` is not in 0..2**32-1.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise UserError(f"seed: expected a whole number in 0..2**32-1, got {seed!r}; choose a small one, such as 0")
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - for libraries that still draw from the global state
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Deterministic algorithms where torch has them (it warns where it has not), and the old settings afterwards."""
+    enabled, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    benchmark = torch.backends.cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which forward passes run: ``"fp32"`` (no autocast), ``"bf16"`` or ``"fp16"``."""
+    return torch.autocast(device.type, dtype=HALF.get(precision, torch.bfloat16), enabled=precision in HALF)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes held: on CUDA by tensors of the device since its statistics were reset, else by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # macOS counts bytes, Linux kibibytes
+
+
+def learning_rate_factor(step: int, steps: int, warmup: float, schedule: str) -> float:
+    """The learning rate of a step as a share of its peak.
+
+    With W = round(warmup * steps): ``(step + 1) / (W + 1)`` while ``step < W``; then 1, or for the cosine schedule
+    ``(1 + cos(pi * (step - W) / (steps - W))) / 2`` (Loshchilov and Hutter, 2017, equation 5, without restarts).
+
+    Args:
+        step: Counted from 0.
+        steps: Number of all steps.
+        warmup: Share of all steps, below 1.
+        schedule: ``"cosine"`` or ``"constant"``.
+    """
+    rising = round(warmup * steps)
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    if schedule == "constant":
+        return 1.0
+    return (1 + math.cos(math.pi * (step - rising) / (steps - rising))) / 2

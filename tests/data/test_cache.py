@@ -1,0 +1,71 @@
+"""The cache: built once, read back, rebuilt when damaged, never in the way."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from fer_core.data.cache import cache_folder, cached_array, content_hash
+
+ARRAY = np.arange(600, dtype=np.uint8).reshape(6, 100)
+
+
+def test_builds_once_and_reads_back() -> None:
+    built = cached_array("faces-1", lambda: ARRAY)
+    again = cached_array("faces-1", lambda: pytest.fail("built twice"))
+    np.testing.assert_array_equal(built, ARRAY)
+    np.testing.assert_array_equal(again, ARRAY)
+    assert isinstance(again, np.memmap)
+    assert not again.flags.writeable
+    assert [path.name for path in cache_folder().iterdir()] == [f"faces-1.{content_hash(ARRAY)}.npy"]
+
+
+def test_keys_do_not_mix() -> None:
+    cached_array("faces-1", lambda: ARRAY)
+    np.testing.assert_array_equal(cached_array("faces-10", lambda: ARRAY[:1]), ARRAY[:1])
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "emptied"])
+def test_rebuilds_a_damaged_file(damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    cached_array("faces-1", lambda: ARRAY)
+    (path,) = cache_folder().iterdir()
+    content = path.read_bytes()
+    path.write_bytes({"truncated": content[:-7], "changed": content[:-1] + b"\x00", "emptied": b""}[damage])
+    np.testing.assert_array_equal(cached_array("faces-1", lambda: ARRAY), ARRAY)
+    assert "is damaged; building it anew" in caplog.text
+    np.testing.assert_array_equal(cached_array("faces-1", lambda: pytest.fail("not rebuilt")), ARRAY)
+
+
+def test_works_without_a_writable_folder(tmp_path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("FER_CACHE", str(tmp_path / "file" / "cache"))
+    np.testing.assert_array_equal(cached_array("faces-1", lambda: ARRAY), ARRAY)
+    assert "set FER_CACHE" in caplog.text
+
+
+def test_a_failed_build_leaves_nothing() -> None:
+    def fails() -> np.ndarray:
+        raise RuntimeError("no luck")
+
+    with pytest.raises(RuntimeError, match="no luck"):
+        cached_array("faces-1", fails)
+    assert not cache_folder().exists()
+
+
+def test_clears_what_a_killed_process_left() -> None:
+    cache_folder().mkdir(parents=True)
+    old, new = cache_folder() / "old.tmp", cache_folder() / "new.tmp"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    cached_array("faces-1", lambda: ARRAY)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_content_hash_sees_type_shape_and_bytes() -> None:
+    changed = ARRAY.copy()
+    changed[3, 3] += 1
+    others = [ARRAY.reshape(100, 6), ARRAY.view(np.int8), changed]
+    assert len({content_hash(array) for array in (ARRAY, *others)}) == 4
+    assert content_hash(np.asfortranarray(ARRAY)) == content_hash(ARRAY)

@@ -1,0 +1,97 @@
+"""Data sets in memory, their subsets and their balanced samples."""
+
+import numpy as np
+import pytest
+import torch
+
+from fer_core.data import CLASSES, MemoryDataset, balanced, subset
+from fer_core.data.dataset import unstack
+from fer_core.errors import UserError
+
+
+def make(labels: list[int], **columns) -> MemoryDataset:
+    size = len(labels)
+    image = np.arange(size, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 4, 4), dtype=np.uint8)
+    image.flags.writeable = False
+    columns = {"image": image, "label": labels, **columns}
+    return MemoryDataset("toy", "train", CLASSES, columns, "f" * 16, "made up", [f"face {i}" for i in range(size)])
+
+
+def test_gives_samples_and_batches() -> None:
+    data = make([0, 1, 2], votes=torch.eye(8)[:3], landmarks=np.zeros((3, 68, 2), dtype=np.float32))
+    batch = data.take([2, 0])
+    assert batch.image.shape == (2, 3, 4, 4)
+    assert batch.image.dtype == torch.uint8
+    assert (batch.label.tolist(), batch.index.tolist(), batch.caption) == ([2, 0], [2, 0], ["face 2", "face 0"])
+    sample = data[-1]
+    assert sample.image.shape == (3, 4, 4)
+    assert (sample.label.item(), sample.index.item(), sample.caption) == (2, 2, "face 2")
+    assert torch.equal(sample.votes, batch.votes[0])
+    assert sample.parsing is None
+    assert [each.label.item() for each in data] == [0, 1, 2]  # iteration ends at the end
+
+
+def test_raw_samples_are_copies() -> None:
+    data = make([0, 1])
+    data.take([0]).image.numpy()[:] = 99  # numpy, as torch refuses to write into a view of one channel
+    assert data.take([0]).image.max() == 0
+
+
+def test_states_its_facts() -> None:
+    facts = make([0, 1, 1]).facts()
+    assert facts["samples"] == 3
+    assert facts["counts"] == {**dict.fromkeys(CLASSES, 0), "neutral": 1, "happiness": 2}
+    assert (facts["source"], facts["image_shape"], facts["columns"]) == ("made up", [1, 4, 4], ["image"])
+
+
+def test_refuses_uneven_columns_and_wrong_labels() -> None:
+    with pytest.raises(ValueError, match="columns of one length"):
+        make([0, 1], votes=torch.zeros(3, 8))
+    with pytest.raises(ValueError, match=r"labels in 0\.\.7"):
+        make([0, 8])
+    with pytest.raises(UserError, match="unknown split 'training'"):
+        MemoryDataset("toy", "training", CLASSES, {"image": [], "label": []}, "", "")
+
+
+def test_subset_counts_for_itself() -> None:
+    data = make([0, 1, 2, 3])
+    data.duplicates_of_train = torch.tensor([True, False, True, False])
+    part = subset(data, [3, 2])
+    assert part.labels.tolist() == [3, 2]
+    assert part.duplicates_of_train.tolist() == [False, True]
+    batch = part.take([1, 0])
+    assert (batch.label.tolist(), batch.index.tolist(), batch.caption) == ([2, 3], [1, 0], ["face 2", "face 3"])
+    assert part[0].image.unique().tolist() == [3]
+    facts = part.facts()
+    assert facts["subset_of"] == {"fingerprint": data.fingerprint, "samples": 4}
+    assert (facts["samples"], facts["counts"]["sadness"], facts["source"]) == (2, 1, "made up")
+    assert len({part.fingerprint, data.fingerprint, subset(data, [2, 3]).fingerprint}) == 3
+
+
+@pytest.mark.parametrize("positions", [[0, 4], [-1], [1, 1]])
+def test_subset_refuses_other_positions(positions: list[int]) -> None:
+    with pytest.raises(UserError, match=r"distinct positions in 0\.\.3"):
+        subset(make([0, 1, 2, 3]), positions)
+
+
+def test_balanced_draws_evenly_and_rare_classes_give_all() -> None:
+    data = make([0] * 50 + [1] * 30 + [2] * 2)
+    part = balanced(data, 12)
+    assert torch.bincount(part.labels).tolist() == [5, 5, 2]
+    assert len(balanced(data, 13)) == 13
+    positions = part.positions.tolist()
+    assert positions == sorted(positions)
+    assert positions[:5] != list(range(5))  # drawn, not the first ones
+    assert balanced(data, 12).fingerprint == part.fingerprint
+    assert balanced(data, 12, seed=1).fingerprint != part.fingerprint
+    assert balanced(data, 82) is data
+    with pytest.raises(UserError, match="at least 1 sample, got 0"):
+        balanced(data, 0)
+
+
+def test_unstack_undoes_stack() -> None:
+    data = make([0, 1], votes=torch.eye(8)[:2])
+    sample = unstack(data.take([1]))
+    again = unstack(type(sample).stack([sample]))
+    assert torch.equal(again.votes, sample.votes)
+    assert again.caption == "face 1"

@@ -1,0 +1,541 @@
+"""The engine on a toy method: closed forms, determinism, selection, caches, failures."""
+
+import math
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer_core import config, engine
+from fer_core.batch import Batch, ImageFeatures
+from fer_core.data import Augmentation, MemoryDataset, Transform, loader, subset
+from fer_core.data.loading import order
+from fer_core.engine import Training, TrainingError
+from fer_core.errors import UserError
+
+
+class Tower(nn.Module):
+    """A frozen stand-in for a Clip: 2x2 means of an 8x8 image, each a sum of its own pixels alone."""
+
+    image_size, mean, std = 8, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def encode_image(self, image: Tensor, patches: bool = True) -> ImageFeatures:
+        self.calls += len(image)
+        pooled = F.avg_pool2d(image, 2)  # (B, 3, 4, 4)
+        return ImageFeatures(pooled.flatten(1), pooled.flatten(2).transpose(1, 2) if patches else None)
+
+
+class Toy(nn.Module):
+    """A linear classifier on the tower's class token, to the engine's contract."""
+
+    name, frozen_image_tower = "toy", True
+
+    def __init__(self, classes: int = 3, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.clip = Tower()
+        self.head = nn.Linear(48, classes)
+        self.dropout = nn.Dropout(dropout)
+        self.prepared: list[int] = []
+
+    def forward(self, batch: Batch) -> SimpleNamespace:
+        features = batch.features or self.clip.encode_image(batch.image)
+        token = features.class_token
+        return SimpleNamespace(logits=self.head(self.dropout(token)), features=token)
+
+    def losses(self, batch: Batch, output: SimpleNamespace) -> dict[str, Tensor]:
+        entropy = F.cross_entropy(output.logits, batch.label)
+        penalty = self.head.weight.square().mean()
+        return {"cross_entropy": entropy, "penalty": penalty, "loss": entropy + 0.1 * penalty}
+
+    def prepare(self, batches: Any) -> None:
+        self.prepared = [int(index) for batch in batches for index in batch.index]
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        return [{"params": list(self.head.parameters()), "lr": lr, "weight_decay": weight_decay}]
+
+
+class Frozen(Toy):
+    """Trains nothing, as zero-shot does."""
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        return []
+
+
+def dataset(size: int, split: str, seed: int = 0) -> MemoryDataset:
+    """Faces whose brightness tells the class, noisily."""
+    drawn = np.random.default_rng([seed, len(split)])
+    labels = drawn.integers(0, 3, size)
+    image = np.clip(drawn.normal(60 + 60 * labels[:, None, None, None], 60, (size, 3, 8, 8)), 0, 255).astype(np.uint8)
+    return MemoryDataset("toy", split, ("a", "b", "c"), {"image": image, "label": labels}, "", "")
+
+
+TRAIN, VALIDATION, TEST = dataset(70, "train"), dataset(40, "validation"), dataset(50, "test")
+
+
+def fitted(training: Training, seed: int = 0, method: type[Toy] = Toy, **options: Any) -> tuple[Toy, engine.Fit]:
+    engine.seed_everything(seed)
+    toy = method(**options)
+    return toy, engine.fit(toy, TRAIN, VALIDATION, TEST, training, seed=seed, progress=False)
+
+
+def weights(method: Toy) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in method.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+# The schedule
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_learning_rate_follows_its_formula(schedule: str) -> None:
+    factors = [engine.learning_rate_factor(step, 20, 0.2, schedule) for step in range(20)]
+    assert factors[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    rest = [0.5 * (1 + math.cos(math.pi * step / 16)) if schedule == "cosine" else 1.0 for step in range(16)]
+    assert factors[4:] == pytest.approx(rest)
+    assert engine.learning_rate_factor(0, 20, 0.0, schedule) == 1.0
+
+
+def test_learning_rate_agrees_with_torch() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=15)
+    for step in range(15):
+        assert engine.learning_rate_factor(step, 15, 0.0, "cosine") == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        reference.step()
+
+
+# Steps
+
+
+def naive_steps(training: Training, seed: int) -> dict[str, Tensor]:
+    """SGD by hand, in the engine's order, with gradients in closed form."""
+    engine.seed_everything(seed)
+    toy = Toy()
+    weight, bias = toy.head.weight.detach().double(), toy.head.bias.detach().double()
+    velocity = [torch.zeros_like(weight), torch.zeros_like(bias)]
+    whole = Transform(8, Tower.mean, Tower.std)(TRAIN.take(range(70)))
+    features = Tower().encode_image(whole.image).class_token.double()
+    steps = -(-70 // training.batch_size)
+    for epoch in range(1, training.epochs + 1):
+        positions = torch.from_numpy(order(70, seed, epoch, shuffle=True)).split(training.batch_size)
+        for step, chosen in enumerate(positions):
+            x, y = features[chosen], F.one_hot(whole.label[chosen], 3)
+            slope = (torch.softmax(x @ weight.T + bias, 1) - y) / len(chosen)
+            gradients = [slope.T @ x + 0.1 * 2 * weight / weight.numel(), slope.sum(0)]
+            norm = torch.sqrt(sum((gradient**2).sum() for gradient in gradients))
+            if training.gradient_clip is not None:
+                gradients = [gradient * min(1.0, training.gradient_clip / (norm + 1e-6)) for gradient in gradients]
+            done = (epoch - 1) * steps + step
+            lr = training.lr * 0.5 * (1 + math.cos(math.pi * done / (training.epochs * steps)))
+            for place, (parameter, gradient) in enumerate(zip((weight, bias), gradients, strict=True)):
+                gradient = gradient + training.weight_decay * parameter
+                velocity[place] = training.momentum * velocity[place] + gradient
+                parameter -= lr * velocity[place]
+    return {"head.weight": weight, "head.bias": bias}
+
+
+@pytest.mark.parametrize("gradient_clip", [None, 0.5])
+@pytest.mark.parametrize("cache_features", [True, False])
+def test_sgd_equals_hand_computed_steps(gradient_clip: float | None, cache_features: bool) -> None:
+    training = Training(
+        epochs=3, batch_size=16, optimizer="sgd", lr=0.05, weight_decay=0.01, momentum=0.9, gradient_clip=gradient_clip,
+        cache_features=cache_features,
+    )  # fmt: skip
+    toy, _ = fitted(training, seed=5)
+    for name, expected in naive_steps(training, 5).items():
+        torch.testing.assert_close(toy.state_dict()[name].double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_adamw_equals_torchs_plain_one() -> None:
+    training = Training(epochs=2, batch_size=16, lr=0.01, weight_decay=0.1, schedule="constant")
+    toy, _ = fitted(training)
+    engine.seed_everything(0)
+    other = Toy()
+    optimizer = torch.optim.AdamW(other.head.parameters(), lr=0.01, weight_decay=0.1, foreach=False, fused=False)
+    for epoch in (1, 2):
+        for batch in loader(TRAIN, Transform(8, Tower.mean, Tower.std), 16, 0, epoch, shuffle=True):
+            optimizer.zero_grad()
+            other.losses(batch, other(batch))["loss"].backward()
+            optimizer.step()
+    torch.testing.assert_close(toy.head.weight, other.head.weight, rtol=1e-5, atol=1e-6)
+
+
+# Determinism
+
+
+@pytest.mark.parametrize("cache_features", [True, False])
+def test_one_seed_gives_bit_equal_weights_and_logits(cache_features: bool) -> None:
+    chosen = Augmentation() if cache_features else Augmentation(crop_scale=(0.5, 1.0), flip=0.5, brightness=0.3)
+    training = Training(epochs=2, batch_size=16, cache_features=cache_features, augmentation=chosen)
+    (one, first), (two, second) = (fitted(training, seed=3, dropout=0.2) for _ in range(2))
+    assert same(weights(one), weights(two))
+    np.testing.assert_array_equal(first.test.logits, second.test.logits)
+    assert first.test_by_epoch == second.test_by_epoch
+    other, _ = fitted(training, seed=4, dropout=0.2)
+    assert not same(weights(one), weights(other))
+
+
+def test_seeds_every_generator() -> None:
+    def draws() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002 - the global state is meant
+
+    engine.seed_everything(1)
+    first = draws()
+    engine.seed_everything(1)
+    assert draws() == first
+    assert len({draws(), first}) == 2
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.0, True, "0"])
+def test_refuses_other_seeds(seed: Any) -> None:
+    with pytest.raises(UserError, match=r"seed: expected a whole number in 0\.\.2\*\*32-1"):
+        engine.seed_everything(seed)
+
+
+def test_restores_the_deterministic_setting() -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    seen = []
+
+    class Looks(Frozen):
+        def forward(self, batch: Batch) -> SimpleNamespace:
+            seen.append(torch.are_deterministic_algorithms_enabled())
+            return super().forward(batch)
+
+    fitted(Training(), method=Looks)
+    assert seen
+    assert all(seen)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+# Features in place of pixels
+
+
+def test_cached_features_equal_pixels_exactly() -> None:
+    (cached, first), (plain, second) = (
+        fitted(Training(epochs=3, batch_size=16, cache_features=cache), dropout=0.3) for cache in (True, False)
+    )
+    assert same(weights(cached), weights(plain))
+    np.testing.assert_array_equal(first.test.logits, second.test.logits)
+    np.testing.assert_array_equal(first.test.index, np.arange(50))
+    assert first.history[-1]["losses"] == second.history[-1]["losses"]
+    assert cached.clip.calls == 70 + 40 + 50  # each image once
+    assert plain.clip.calls == 3 * (70 + 40 + 50)
+
+
+class Blind(Toy):
+    """Notes what its batches hold."""
+
+    seen: list[tuple]
+
+    def forward(self, batch: Batch) -> SimpleNamespace:
+        self.seen = [*getattr(self, "seen", []), (tuple(batch.image.shape[1:]), batch.features)]
+        return super().forward(batch)
+
+
+class Patches(Blind):
+    needs_patches = True
+
+
+class Trainable(Blind):
+    frozen_image_tower = False
+
+
+def test_caches_patches_only_where_they_are_wanted() -> None:
+    for method, shape in ((Blind, None), (Patches, (16, 3))):
+        toy, _ = fitted(Training(epochs=1), method=method)
+        for image, features in toy.seen:
+            assert image == (0,)  # no pixels to train on by mistake
+            assert features.class_token.shape[1:] == (48,)
+            assert (None if features.patch_tokens is None else features.patch_tokens.shape[1:]) == shape
+
+
+@pytest.mark.parametrize(
+    ("method", "training"),
+    [
+        (Trainable, Training(epochs=1)),
+        (Blind, Training(epochs=1, cache_features=False)),
+        (Blind, Training(epochs=1, augmentation=Augmentation(flip=0.5))),
+    ],
+)
+def test_sees_pixels_where_features_would_be_wrong(method: type[Toy], training: Training) -> None:
+    toy, _ = fitted(training, method=method)
+    assert {image for image, _ in toy.seen} == {(3, 8, 8)}
+    assert all(features is None for _, features in toy.seen)
+
+
+def test_augments_training_alone() -> None:
+    training = Training(epochs=1, augmentation=Augmentation(erasing=1.0))
+    toy, fit = fitted(training)
+    batches = loader(TEST, Transform(8, Tower.mean, Tower.std), 64, 0)
+    np.testing.assert_array_equal(fit.test.logits, engine.evaluate(toy, batches).logits)
+    plain, _ = fitted(Training(epochs=1))
+    assert not same(weights(toy), weights(plain))
+
+
+def test_prepares_once_in_order() -> None:
+    toy, _ = fitted(Training(epochs=2, batch_size=16))
+    assert toy.prepared == list(range(70))
+
+
+# Selection
+
+
+class Scripted(Toy):
+    """Its accuracy in each epoch is written down: the share of samples that it gets right."""
+
+    validation, test = (0.5, 0.9, 0.9, 0.2), (0.9, 0.3, 0.5, 1.0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = nn.Parameter(torch.zeros(()))
+        self.register_buffer("epochs", torch.zeros(()))
+
+    def forward(self, batch: Batch) -> SimpleNamespace:
+        if self.training:
+            # The gradient is -1: with one step an epoch and a constant rate of 1 the clock counts epochs.
+            self.epochs += 1
+            return SimpleNamespace(logits=self.clock.expand(len(batch), 3), features=batch.image)
+        epoch = int(self.clock.item())
+        total = len(batch)
+        share = (self.validation if total == 40 else self.test)[epoch - 1]
+        right = torch.arange(total) < round(share * total)
+        logits = F.one_hot(torch.where(right, batch.label, (batch.label + 1) % 3), 3).float()
+        return SimpleNamespace(logits=logits, features=batch.image)
+
+    def losses(self, batch: Batch, output: SimpleNamespace) -> dict[str, Tensor]:
+        return {"loss": -output.logits.mean()}
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        return [{"params": [self.clock], "lr": lr}]
+
+
+@pytest.mark.parametrize(("selection", "epoch"), [("last", 4), ("validation", 2)])
+def test_keeps_the_selected_epoch_and_never_looks_at_test(selection: Any, epoch: int) -> None:
+    training = Training(
+        epochs=4, batch_size=128, optimizer="sgd", lr=1.0, momentum=0.0, schedule="constant", selection=selection
+    )
+    method, fit = fitted(training, method=Scripted)
+    assert fit.selected_epoch == epoch  # not 3, its equal on validation; not 4, the best on test
+    assert method.clock.item() == method.epochs.item() == epoch
+    assert [row["war"] for row in fit.test_by_epoch] == pytest.approx([0.9, 0.3, 0.5, 1.0])
+    assert [row["validation"]["war"] for row in fit.history] == pytest.approx([0.5, 0.9, 0.9, 0.2], abs=0.01)
+    assert fit.test.score() == fit.test_by_epoch[epoch - 1]
+    assert fit.validation.score()["war"] == fit.history[epoch - 1]["validation"]["war"]
+    assert not method.training
+
+
+def test_selection_needs_a_validation_split() -> None:
+    with pytest.raises(UserError, match=r"set training\.selection=last"):
+        engine.fit(Toy(), TRAIN, None, TEST, Training(selection="validation"), seed=0, progress=False)
+
+
+# What a fit tells
+
+
+def test_history_tells_each_epoch() -> None:
+    training = Training(epochs=2, batch_size=16, lr=0.1, optimizer="sgd")
+    _, fit = fitted(training)
+    assert [row["epoch"] for row in fit.history] == [1, 2]
+    row = fit.history[0]
+    assert row["losses"]["loss"] == pytest.approx(row["losses"]["cross_entropy"] + 0.1 * row["losses"]["penalty"])
+    assert row["lr"] == pytest.approx(0.1 * engine.learning_rate_factor(4, 10, 0.0, "cosine"))
+    assert fit.history[1]["losses"]["loss"] < row["losses"]["loss"]
+    assert row["test"] == fit.test_by_epoch[0]
+    assert 0 < sum(fit.phases.values()) <= fit.seconds
+    assert row["images_per_second"] * row["seconds"] == pytest.approx(70)
+    assert fit.images_per_second > 0
+    assert 50e6 < fit.peak_memory < 1e12  # bytes: a torch process holds more than 50 MB
+    config.digest(fit.history)  # JSON types only
+
+
+def test_learns() -> None:
+    _, fit = fitted(Training(epochs=10, batch_size=16, lr=0.01))
+    assert fit.test_by_epoch[-1]["war"] > 0.85
+
+
+def test_mean_loss_weighs_samples_not_batches() -> None:
+    # A rate so small that nothing moves: the epoch's mean is the loss of the whole split.
+    toy, fit = fitted(Training(epochs=1, batch_size=64, lr=1e-12, optimizer="sgd"))
+    whole = Transform(8, Tower.mean, Tower.std)(TRAIN.take(range(70)))
+    expected = toy.losses(whole, toy(whole))["cross_entropy"].item()
+    assert fit.history[0]["losses"]["cross_entropy"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("method", "epochs"), [(Frozen, 5), (Toy, 0)])
+def test_nothing_to_train_is_evaluated_once(method: type[Toy], epochs: int) -> None:
+    engine.seed_everything(0)
+    before = weights(method())
+    toy, fit = fitted(Training(epochs=epochs), method=method)
+    assert same(weights(toy), before)
+    assert toy.prepared == list(range(70))
+    assert (fit.selected_epoch, fit.images_per_second, len(fit.history)) == (0, 0.0, 1)
+    assert fit.test_by_epoch == [fit.test.score()]
+    assert fit.history[0]["losses"] == {}
+
+
+def test_held_out_splits_may_be_missing() -> None:
+    fit = engine.fit(Toy(), TRAIN, None, None, Training(epochs=1), seed=0, progress=False)
+    assert fit.test is fit.validation is fit.history[0]["test"] is None
+    assert fit.test_by_epoch == []
+
+
+def test_says_one_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    engine.fit(Toy(), TRAIN, VALIDATION, TEST, Training(epochs=2), seed=0)
+    out, error = capsys.readouterr()
+    first, second = error.splitlines()
+    assert out == ""
+    assert first.startswith("epoch 1/2  cross_entropy ")
+    for part in ("penalty", "loss", "validation WAR", "test WAR", "lr", "images/s"):
+        assert part in second
+    fitted(Training(epochs=1))
+    assert capsys.readouterr().err == ""
+
+
+# Precision
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("cache_features", [True, False])
+def test_half_precision_learns_the_same(precision: Any, cache_features: bool) -> None:
+    training = Training(epochs=3, batch_size=16, lr=0.01, gradient_clip=5.0, cache_features=cache_features)
+    _, full = fitted(training)
+    half = config.build(Training, {**config.plain(training), "precision": precision}, "training")
+    toy, fit = fitted(half)
+    assert {value.dtype for value in weights(toy).values()} == {torch.float32}
+    assert fit.test.logits.dtype == np.float32
+    np.testing.assert_allclose(fit.test.logits, full.test.logits, atol=0.1)
+    assert not np.array_equal(fit.test.logits, full.test.logits)
+
+
+# Failures
+
+
+def test_a_broken_loss_names_epoch_step_and_samples() -> None:
+    class Breaks(Toy):
+        def losses(self, batch: Batch, output: SimpleNamespace) -> dict[str, Tensor]:
+            parts = super().losses(batch, output)
+            if 33 in batch.index.tolist():
+                parts["loss"] = parts["loss"] * math.nan
+            return parts
+
+    drawn = order(70, 0, 1, shuffle=True)
+    step = int(np.flatnonzero(drawn == 33)[0]) // 8
+    with pytest.raises(TrainingError, match=f"loss nan at epoch 1, step {step + 1} of 9") as caught:
+        fitted(Training(epochs=2, batch_size=8), method=Breaks)
+    assert f"samples {', '.join(map(str, drawn[8 * step : 8 * step + 8]))}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, UserError)
+
+
+def test_an_interrupt_gets_through_and_settings_come_back() -> None:
+    class Interrupted(Toy):
+        def losses(self, batch: Batch, output: SimpleNamespace) -> dict[str, Tensor]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(Training(), method=Interrupted)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_refuses_an_empty_split() -> None:
+    with pytest.raises(UserError, match="samples in its validation split, got none"):
+        engine.fit(Toy(), TRAIN, subset(VALIDATION, []), TEST, Training(), seed=0, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": -1}, "epochs: expected at least 0, got -1"),
+        ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
+        ({"workers": -1}, "workers: expected at least 0"),
+        ({"lr": 0.0}, "lr: expected a number above 0"),
+        ({"lr": math.nan}, "lr: expected a number above 0, got nan"),
+        ({"weight_decay": -0.1}, "weight_decay: expected a number of at least 0"),
+        ({"warmup": 1.0}, r"warmup: expected a number in \[0, 1\), got 1\.0"),
+        ({"momentum": -0.1}, "momentum: expected a number in"),
+        ({"gradient_clip": 0.0}, "gradient_clip: expected none, or above 0"),
+        ({"optimizer": "adam"}, "optimizer: expected 'adamw' or 'sgd', got 'adam'"),
+        ({"precision": "fp8"}, "precision: expected 'fp32' or 'bf16' or 'fp16'"),
+        ({"schedule": "step"}, "schedule: expected"),
+        ({"selection": "test"}, "selection: expected 'last' or 'validation', got 'test'"),
+    ],
+)
+def test_refuses_impossible_settings(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Training(**values)
+
+
+def test_builds_from_a_mapping() -> None:
+    mapping = {"epochs": 3, "lr": 1, "augmentation": {"flip": 0.5, "crop_scale": [0.8, 1]}}
+    built = config.build(Training, mapping, "training")
+    assert built == Training(epochs=3, lr=1.0, augmentation=Augmentation(flip=0.5, crop_scale=(0.8, 1.0)))
+    with pytest.raises(UserError, match=r"setting of training\.augmentation 'flips'; did you mean 'flip'"):
+        config.build(Training, {"augmentation": {"flips": 0.5}}, "training")
+
+
+# Evaluation
+
+
+def test_evaluates_every_sample_once_in_order() -> None:
+    toy = Toy(dropout=0.5).train()
+    batches = list(loader(TEST, Transform(8, Tower.mean, Tower.std), 16, 0))
+    made = engine.evaluate(toy, batches)
+    assert toy.training  # as it was
+    assert made.index.tolist() == list(range(50))
+    assert made.labels.tolist() == TEST.labels.tolist()
+    assert (made.logits.shape, made.features.shape) == ((50, 3), (50, 48))
+    whole = Transform(8, Tower.mean, Tower.std)(TEST.take(range(50)))
+    with torch.no_grad():
+        np.testing.assert_allclose(made.logits, toy.eval()(whole).logits.numpy(), atol=1e-5)
+    assert made.score()["war"] == np.mean(made.logits.argmax(1) == TEST.labels.numpy())
+
+
+def test_evaluation_keeps_no_gradients_yet_makes_usable_tensors() -> None:
+    toy = Toy()
+    kept = []
+
+    class Keeps(Toy):
+        def forward(self, batch: Batch) -> SimpleNamespace:
+            kept.append(batch.image * 2)
+            return super().forward(batch)
+
+    engine.evaluate(Keeps(), loader(TEST, Transform(8, Tower.mean, Tower.std), 50, 0))
+    assert not kept[0].requires_grad
+    # A tensor of inference mode could not take part in training.
+    toy.head(kept[0].flatten(1)[:, :48]).sum().backward()
+
+
+def test_refuses_samples_that_come_twice_and_no_samples() -> None:
+    batches = list(loader(TEST, Transform(8, Tower.mean, Tower.std), 16, 0))
+    with pytest.raises(ValueError, match="every sample once, got some twice"):
+        engine.evaluate(Toy(), [*batches, batches[0]])
+    with pytest.raises(UserError, match="at least one batch to evaluate"):
+        engine.evaluate(Toy(), [])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_trains_on_a_gpu_deterministically(precision: Any) -> None:
+    training = Training(epochs=2, batch_size=16, precision=precision, augmentation=Augmentation(flip=0.5))
+    runs = []
+    for _ in range(2):
+        engine.seed_everything(0)
+        toy = Toy()
+        fit = engine.fit(toy, TRAIN, VALIDATION, TEST, training, seed=0, device="cuda", progress=False)
+        runs.append((weights(toy), fit))
+    assert same(runs[0][0], runs[1][0])
+    np.testing.assert_array_equal(runs[0][1].test.logits, runs[1][1].test.logits)
+    assert 0 < runs[0][1].peak_memory < 1e9
