@@ -9,16 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import platformdirs
+
+from fer_core.folders import cache_folder
 
 logger = logging.getLogger(__name__)
 
 _LEFTOVER_SECONDS = 3600  # a temporary file older than this belongs to a process that was killed
-
-
-def cache_folder() -> Path:
-    """The cache folder: ``FER_CACHE``, or the user's cache folder of this platform."""
-    return Path(os.environ.get("FER_CACHE") or platformdirs.user_cache_dir("fer-core"))
 
 
 def cached_array(key: str, build: Callable[[], np.ndarray]) -> np.ndarray:

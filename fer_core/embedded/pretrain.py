@@ -27,6 +27,7 @@ from fer_core import clip, embedded
 from fer_core.config import build, digest
 from fer_core.embedded.pool import EMOTIONS, SHARD, TRAIT_SIZES, Pool, pool
 from fer_core.faces import CODES, PARSING, captions, sets
+from fer_core.folders import cache_folder
 
 
 @dataclass(frozen=True)
@@ -289,7 +290,7 @@ def main() -> None:
     settings = build(Pretraining, changed, "pre-training")
     report = lambda done, of: print(f"rendered {done}/{of} shards", flush=True)  # noqa: E731
     size = embedded.config()["model_cfg"]["vision_cfg"]["image_size"]
-    faces = pool(arguments.seed, settings.shards, size, sets.cache_folder(), arguments.device, report)
+    faces = pool(arguments.seed, settings.shards, size, cache_folder(), arguments.device, report)
     run = Run(settings, arguments.seed, arguments.out, arguments.device)
     if run.phase == "dense":
         run.train(faces, "dense", settings.dense_epochs, settings.dense_batch)

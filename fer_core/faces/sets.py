@@ -22,6 +22,7 @@ from fer_core.errors import UserError, unknown
 from fer_core.faces import captions, expressions, identity, scene, sequences
 from fer_core.faces.camera import to_bytes
 from fer_core.faces.render import effective_units, render
+from fer_core.folders import cache_folder
 
 #: Raise it with every change that alters a picture or a label: it is part of each fingerprint and of the cache's key.
 GENERATOR_VERSION = 1
@@ -277,15 +278,6 @@ def _render_split(name: str, split: str, drawn: Draw, progress: Callable[[int, i
     if spec.frames:
         tensors = {key: value.unflatten(0, (-1, spec.frames)) for key, value in tensors.items()}
     return {key: value.contiguous() for key, value in tensors.items()}
-
-
-def cache_folder() -> Path:
-    """Where rendered and decoded data is kept: ``FER_CACHE``, or the user's cache folder."""
-    if os.environ.get("FER_CACHE"):
-        return Path(os.environ["FER_CACHE"])
-    from platformdirs import user_cache_path
-
-    return user_cache_path("fer-core")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor] | None:

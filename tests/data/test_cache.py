@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from fer_core.data.cache import cache_folder, cached_array, content_hash
+from fer_core.data.cache import cached_array, content_hash
+from fer_core.folders import cache_folder
 
 ARRAY = np.arange(600, dtype=np.uint8).reshape(6, 100)
 

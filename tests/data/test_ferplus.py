@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from fer_core.data import ferplus
-from fer_core.data.cache import cache_folder
 from fer_core.data.ferplus import Ferplus, FerplusOptions
 from fer_core.errors import UserError
+from fer_core.folders import cache_folder
 
 NAMES = [*ferplus.VOTE_COLUMNS[:8], "unknown", "not_a_face"]
 EXPECTED_TEST = {
