@@ -1,7 +1,8 @@
 """What an embedded CLIP knows besides emotions: ``python -m fer_core.embedded.evaluate --out report.json``.
 
 A CLIP that was pre-trained on captions should tell hair, glasses or skin by their words, and find a face's caption
-among many. Both are measured on held-out faces: the test split of ``facs-still-8``, whose people pre-training never saw.
+among many. Both are measured on held-out faces: the test split of ``facs-still-8``, whose people pre-training never
+saw.
 """
 
 import argparse

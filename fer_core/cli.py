@@ -1,0 +1,204 @@
+"""The command line, thin: it reads arguments, calls the library and prints.
+
+A user's mistake ends with one line on standard error and exit code 2, an interrupt with 130. What needs torch is
+imported by the command that needs it, so that help and listings of experiments come at once.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fer_core import __version__
+from fer_core.errors import UserError
+
+INTERRUPTED = 130
+MISTAKE = 2
+BROKEN_PIPE = 141
+# Kept here so that --help does not import the renderers; a test holds them against table_formats.FORMATS.
+FORMATS = ("markdown", "csv", "latex", "html", "json")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from fer_core import experiments
+
+    overrides = experiments.parse_overrides(arguments.set)
+    # Wrong names are told before torch is imported, and before the first of several seeds has run.
+    experiments.load(arguments.experiment).settings(arguments.profile, overrides)
+    done = []
+    for seed in arguments.seed:
+        record = experiments.run(
+            arguments.experiment,
+            arguments.profile,
+            seed,
+            device=arguments.device,
+            data_root=arguments.data_root,
+            overrides=overrides,
+            records_dir=arguments.records,
+            force=arguments.force,
+            progress=not arguments.quiet,
+        )
+        done.append(record)
+        if not arguments.json:
+            print(_summary(record), flush=True)
+    if arguments.json:
+        from fer_core import config
+
+        print(json.dumps([config.plain(record) for record in done], indent=1, ensure_ascii=False))
+
+
+def _summary(record: Any) -> str:
+    scores = [f"WAR {record.metrics['war']:.2%}", f"UAR {record.metrics['uar']:.2%}"]
+    if "deduplicated" in record.metrics:
+        scores.append(f"de-duplicated WAR {record.metrics['deduplicated']['war']:.2%}")
+    scores.append(f"if chosen on test WAR {record.selection['test_chosen']['war']:.2%}")
+    run = f"{record.experiment} {record.profile} seed {record.seed}"
+    return f"{run} on {record.metrics['n']} faces: {', '.join(scores)}"
+
+
+def _experiments(arguments: argparse.Namespace) -> None:
+    from fer_core import experiments
+
+    found = [experiments.load(name) for name in experiments.names()]
+    rows = [
+        {
+            "name": each.name, "title": each.title, "method": each.method, "dataset": each.dataset,
+            "backbone": each.backbone, "profiles": list(each.profiles), "expected": each.expected,
+        }
+        for each in found
+    ]  # fmt: skip
+    _list(arguments, rows, ("name", "title", "profiles"))
+
+
+def _methods(arguments: argparse.Namespace) -> None:
+    from fer_core import config, models
+
+    rows = []
+    for name in models.names():
+        method = models.get(name)
+        title = (method.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        # Every config has a default for every setting, which is what a listing is to show.
+        rows.append({"name": name, "title": title, "settings": config.plain(method.Config())})
+    _list(arguments, rows, ("name", "title", "settings"))
+
+
+def _datasets(arguments: argparse.Namespace) -> None:
+    from fer_core import data
+
+    rows = [{"name": name, "embedded": name.startswith("facs-")} for name in data.names()]
+    for row in rows:
+        row["needs"] = "nothing, rendered on first use" if row["embedded"] else "licensed images under --data-root"
+    _list(arguments, rows, ("name", "needs"))
+
+
+def _tables(arguments: argparse.Namespace) -> None:
+    from fer_core import table_formats, tables
+
+    if arguments.name is None:
+        rows = [{"name": name, "caption": tables.caption(name)} for name in tables.names()]
+        _list(arguments, rows, ("name", "caption"))
+        return
+    table = tables.build(arguments.name, arguments.records)
+    kind = "json" if arguments.json else arguments.format
+    print(table_formats.FORMATS[kind](table), end="")
+
+
+def _list(arguments: argparse.Namespace, rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Prints rows as JSON, or some of their columns side by side."""
+    if arguments.json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    texts = [[_text(row[column]) for column in columns] for row in rows]
+    widths = [max(len(row[place]) for row in texts) for place in range(len(columns))]
+    for row in texts:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={item}" for key, item in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _seeds(text: str) -> list[int]:
+    seeds = [int(part) for part in text.split(",")]
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ValueError
+    return seeds
+
+
+_seeds.__name__ = "list of seeds"  # what argparse calls it in its message
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="fer-core",
+        description="Experiments of a book on CLIP-based facial expression recognition.",
+    )
+    top.add_argument("--version", action="version", version=f"fer-core {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, call: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        added.set_defaults(call=call)
+        added.add_argument("--json", action="store_true", help="print JSON")
+        return added
+
+    run = command("run", _run, "train and evaluate an experiment, and write its record")
+    run.add_argument("experiment", metavar="EXPERIMENT", help="a name that `fer-core experiments` lists")
+    profiles = "smoke (seconds), quick (default), full (what tables show) or paper (the paper's own settings)"
+    run.add_argument("--profile", default="quick", help=profiles)
+    seeds = "one run for each, such as 0,1,2 (default: 0)"
+    run.add_argument("--seed", "--seeds", type=_seeds, default=[0], metavar="N[,N...]", help=seeds)
+    run.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+    run.add_argument("--data-root", metavar="FOLDER", help="where licensed data lies (default: $FER_DATA_ROOT)")
+    setting = "another value for a setting, such as training.lr=1e-3; may be repeated"
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=setting)
+    run.add_argument("--records", metavar="DIR", help="where to write (default: book/records)")
+    run.add_argument("--force", action="store_true", help="run even if the same record is there already")
+    run.add_argument("--quiet", action="store_true", help="show no progress")
+
+    command("experiments", _experiments, "list experiments and their profiles")
+    command("methods", _methods, "list methods and their settings")
+    command("datasets", _datasets, "list data sets and what they need")
+    tables = command("tables", _tables, "list tables, or print one: published numbers beside reproduced ones")
+    tables.add_argument("name", nargs="?", metavar="NAME", help="the table to print; left out, their names")
+    tables.add_argument("--format", choices=FORMATS, default="markdown", help="how to print it (default: markdown)")
+    tables.add_argument("--records", metavar="DIR", help="where records lie (default: book/records)")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: Arguments; the process's own by default.
+
+    Returns:
+        The exit code: 0, 2 for a user's mistake, 130 for an interrupt, 141 for a reader that went away.
+    """
+    arguments = parser().parse_args(argv)
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    logging.getLogger("fer_core").setLevel(logging.WARNING if getattr(arguments, "quiet", False) else logging.INFO)
+    try:
+        arguments.call(arguments)
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"fer-core: error: {error}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print("fer-core: interrupted; no record was written of the run that was under way", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes standard output once more when it ends; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""Runs an experiment: data, CLIP, method, training, evaluation, record. Nothing is written before all of it is done."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from fer_core import clip, config, data, embedded, engine, hardware, metrics, models, records
+from fer_core.batch import Batch
+from fer_core.errors import UserError
+from fer_core.experiments.loading import Settings, flat, load
+from fer_core.faces import sets
+from fer_core.records import Record
+
+logger = logging.getLogger(__name__)
+
+SPLIT = "test"
+
+
+def resolve(settings: Settings) -> dict[str, Any]:
+    """Every setting that can change a run's result, defaults included; no device, no path, no number of workers.
+
+    Raises:
+        UserError: If a setting of the method or of training is not known, or its value is refused.
+    """
+    method_config = models.get(settings.method).Config
+    training = config.plain(config.build(engine.Training, settings.training, "training"))
+    del training["workers"]
+    return {
+        "method": settings.method,
+        "dataset": settings.dataset,
+        "backbone": _portable(settings.backbone),
+        # What ships with the project can change under its name: records made with an older one are stale.
+        "weights": _embedded_weights() if settings.backbone == "embedded" else None,
+        "faces": sets.GENERATOR_VERSION if settings.dataset in sets.names() else None,
+        "data": config.plain(settings.data),
+        "model": config.plain(config.build(method_config, settings.model, f"model of {settings.method}")),
+        "training": training,
+    }
+
+
+def _portable(backbone: str) -> str:
+    """A CLIP's name without the folder of its weights file, as ``Clip.name`` has it."""
+    name, colon, tag = backbone.partition(":")
+    return f"{name.replace('/', '-')}{colon}{Path(tag).name}"
+
+
+@lru_cache
+def _embedded_weights() -> str | None:
+    """Hash of the embedded CLIP's weights by its model card; None while there is none."""
+    card = embedded.FOLDER / "model_card.json"
+    return json.loads(card.read_text(encoding="utf-8"))["sha256"][:16] if card.is_file() else None
+
+
+def _changed(own: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, by dotted key, that make a run another one than its experiment's own."""
+    before = flat(own)
+    # The hash of the embedded weights follows from the backbone, and nobody can set it.
+    return {key: value for key, value in flat(resolved).items() if key != "weights" and before.get(key) != value}
+
+
+def digest(resolved: Mapping[str, Any]) -> str:
+    """Digest of :func:`resolve`'s answer."""
+    return config.digest(flat(resolved))
+
+
+def is_stale(record: Record) -> bool:
+    """Whether a record was measured with other settings than its experiment has today.
+
+    A setting that came into the code after the record, and that the experiment leaves at its default, does not count.
+    """
+    try:
+        settings = load(record.experiment).settings(record.profile, record.overrides)
+        today = flat(resolve(settings))
+    except UserError:
+        return True
+    compared = flat(record.config).keys() | flat(asdict(settings)).keys()
+    return config.digest({key: value for key, value in today.items() if key in compared}) != record.config_digest
+
+
+def run(
+    name: str,
+    profile: str = "quick",
+    seed: int = 0,
+    *,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    records_dir: str | Path | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> Record:
+    """Trains, evaluates on the test split and writes a record.
+
+    Args:
+        name: Name of the experiment.
+        profile: One of its profiles.
+        seed: Seed of everything that is drawn; the samples of a ``limit`` are the same for all seeds.
+        device: ``auto`` (CUDA where there is one, else the CPU), or what ``torch.device`` takes.
+        data_root: The folder of licensed data; ``FER_DATA_ROOT`` by default.
+        overrides: Values by dotted key, laid over the profile. A run with settings other than the experiment's own
+            writes a record of its own.
+        records_dir: The folder of records; ``book/records`` by default.
+        force: Run even where the same run's record is there.
+        progress: Whether to show the course of training.
+
+    Returns:
+        The record that was written, or the one that was there.
+
+    Raises:
+        UserError: If a name, setting, file or device is not what it should be. No record is written then.
+    """
+    clock = _Clock()
+    experiment = load(name)
+    own = resolve(experiment.settings(profile))
+    settings = experiment.settings(profile, overrides)
+    resolved = resolve(settings)
+    target = _device(device)
+    changed = _changed(own, resolved)
+    variant = records.variant_name(changed)
+    training = config.build(engine.Training, settings.training, "training")
+    with clock.phase("data"):
+        splits = {split: _open(settings, split, data_root) for split in data.SPLITS}
+        fingerprint = config.digest({split: dataset.fingerprint for split, dataset in splits.items()})
+        test = splits[SPLIT]
+    with clock.phase("clip"):
+        tower = clip.load(settings.backbone, device=target)
+    there = None if force else _there(records_dir, records.path_of(name, profile, seed, variant=variant))
+    if there and (there.config_digest, there.fingerprint, there.weights) == (
+        digest(resolved), fingerprint, tower.weights,
+    ):  # fmt: skip
+        logger.info("%s is there already, with these settings, data and weights; --force runs it again", there.path)
+        return there
+    engine.seed_everything(seed)  # a method draws its starting values when it is built
+    method = models.build(settings.method, tower, test.classes, settings.model)
+    fit = engine.fit(
+        method, splits["train"], splits["validation"], test, training, seed=seed, device=target, progress=progress
+    )
+    assert fit.test is not None
+    sample = data.Transform(tower.image_size, tower.mean, tower.std, train=False)(test.take([0]), seed, 0).to(target)
+    record = Record(
+        experiment=name,
+        method=settings.method,
+        dataset=test.name,
+        fingerprint=fingerprint,
+        split=SPLIT,
+        backbone=tower.name,
+        weights=tower.weights,
+        profile=profile,
+        seed=seed,
+        config=resolved,
+        config_digest=digest(resolved),
+        metrics=_metrics(test, fit.test),
+        selection=_selection(training, fit),
+        history=fit.history,
+        trainable_parameters=sum(each.numel() for each in method.parameters() if each.requires_grad),
+        flops=flops(method, sample),
+        seconds=clock.seconds(fit.phases),
+        peak_memory=fit.peak_memory,
+        hardware=hardware.describe(target),
+        versions=hardware.versions(),
+        commit=hardware.commit(),
+        variant=variant,
+        overrides=changed,
+    )
+    logger.info("wrote %s", records.write(record, records_dir))
+    return record
+
+
+class _Clock:
+    """Wall-clock seconds of named phases."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.phases: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.phases[name] = time.perf_counter() - start
+
+    def seconds(self, further: Mapping[str, float]) -> dict[str, float]:
+        phases = {**self.phases, **further, "total": time.perf_counter() - self.start}
+        return {name: round(seconds, 3) for name, seconds in phases.items()}
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"device: expected one that this machine has, got {name!r}; use cpu, or leave it out") from None
+    return device
+
+
+def _open(settings: Settings, split: str, root: str | Path | None) -> data.FaceDataset:
+    options = dict(settings.data)
+    limit = options.pop("limit", None)
+    if isinstance(limit, Mapping):
+        unknown = next((key for key in limit if key not in data.SPLITS), None)
+        if unknown is not None:
+            raise UserError(f"data.limit: expected splits of {', '.join(data.SPLITS)}, got {unknown!r}; rename it")
+        limit = limit.get(split)
+    return data.open(settings.dataset, split, root, limit=limit, **options)
+
+
+def _there(folder: str | Path | None, path: Path) -> Record | None:
+    found = Path(folder or records.default_folder()) / path
+    return records.read(found) if found.is_file() else None
+
+
+def _metrics(test: data.FaceDataset, predictions: engine.Predictions) -> dict[str, Any]:
+    """Scores of the whole test split, and of it without the images that are in the training split too."""
+    scores = metrics.summary(predictions.labels, predictions.logits, test.classes)
+    repeated = test.duplicates_of_train
+    if repeated is not None:
+        kept = ~repeated.numpy()[predictions.index]
+        scores["deduplicated"] = metrics.summary(predictions.labels[kept], predictions.logits[kept], test.classes)
+    return scores
+
+
+def _selection(training: engine.Training, fit: engine.Fit) -> dict[str, Any]:
+    """How the model was chosen, and what choosing it by its test accuracy would have given."""
+    best = max(fit.history, key=lambda row: row["test"]["war"])
+    chosen = {"epoch": best["epoch"], **best["test"]}
+    return {"rule": training.selection, "epoch": fit.selected_epoch, "test_chosen": chosen}
+
+
+def flops(method: models.Method, sample: Batch) -> int:
+    """Floating-point operations of the forward pass of one sample, text side included where it is not cached.
+
+    Matrix products, convolutions and attention are counted, a multiplication and an addition as two.
+
+    Args:
+        method: The method; it is put into evaluation mode.
+        sample: A batch of one.
+    """
+    method.eval()
+    # PyTorch's fused encoder layer hides its products from the counter: 36 % of a small ViT went missing with it on.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            method(sample)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+    return counter.get_total_flops()

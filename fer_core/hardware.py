@@ -1,0 +1,94 @@
+"""What a run ran on: processor, memory, accelerator, versions, commit. Nothing here names a machine or its user."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import fer_core
+
+_LIBRARIES = {"torch": "torch", "open_clip": "open_clip_torch", "numpy": "numpy"}
+
+
+def describe(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The hardware that a run on ``device`` uses.
+
+    Returns:
+        ``device`` (its kind), ``cpu`` (name), ``cores`` (usable by this process), ``threads`` (torch's), ``memory``
+        (bytes), ``gpu`` (name and bytes; None without one in use), ``system`` and ``architecture``.
+    """
+    used = torch.device(device)
+    return {
+        "device": used.type,
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpu": _gpu(used),
+        "system": platform.system(),
+        "architecture": platform.machine(),
+    }
+
+
+def _cpu_name() -> str:
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    else:
+        try:
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            lines = []
+        found = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return found or platform.processor() or "unknown"
+
+
+def _gpu(device: torch.device) -> dict[str, Any] | None:
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return {"name": properties.name, "memory": properties.total_memory}
+    if device.type == "mps":
+        return {"name": "Apple Metal", "memory": torch.mps.recommended_max_memory()}
+    return None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, fer_core and the libraries that numbers depend on."""
+    found = {"python": platform.python_version(), "fer_core": fer_core.__version__}
+    for name, distribution in _LIBRARIES.items():
+        try:
+            found[name] = version(distribution)
+        except PackageNotFoundError:  # installed by other means than pip
+            found[name] = "unknown"
+    return found
+
+
+def commit() -> str | None:
+    """The checkout's commit, with ``+dirty`` where the package differs from it; None outside a checkout of ours.
+
+    Records and pages that are not committed yet do not make it dirty: they change no result.
+    """
+    root = Path(__file__).resolve().parents[1]
+    top = _git(root, "rev-parse", "--show-toplevel")
+    # Installed into another project's tree, that project's commit would be no answer.
+    if top is None or Path(top).resolve() != root:
+        return None
+    head = _git(root, "rev-parse", "--verify", "HEAD")
+    if head is None:
+        return None
+    return head + ("+dirty" if _git(root, "status", "--porcelain", "--", "fer_core") else "")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

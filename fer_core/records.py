@@ -1,0 +1,262 @@
+"""What a run leaves behind: one JSON file, there whole or not at all.
+
+A record says what ran, on which data and weights, with which settings, what came out and what it cost. It holds no
+path, host name or user name of the machine that wrote it.
+"""
+
+import json
+import math
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from fer_core import config
+from fer_core.errors import UserError
+
+SCHEMA = 1
+
+# What may differ between two runs of one result: what they cost, and where and with which versions they ran.
+CIRCUMSTANCES = ("seconds", "peak_memory", "hardware", "versions", "commit")
+_CIRCUMSTANCES_OF_AN_EPOCH = ("seconds", "images_per_second")
+
+# A temporary file lives for milliseconds; one of this age was left by a killed process.
+_LEFTOVER_SECONDS = 600
+
+_METRICS = ("war", "uar", "f1", "recall", "confusion", "classes", "n")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run. ``war``, ``uar`` and ``f1`` are fractions.
+
+    Args:
+        experiment: Name of the experiment.
+        method: Name of the method.
+        dataset: Name of the data set that was really used.
+        fingerprint: Digest of the fingerprints of all splits that the run used.
+        split: The split that ``metrics`` were measured on.
+        backbone: Name of the CLIP.
+        weights: SHA-256 of its weights, 16 hex digits.
+        profile: ``smoke``, ``quick``, ``full`` or ``paper``.
+        seed: The run's seed.
+        config: Every setting that can change the result, defaults included.
+        config_digest: Digest of ``config``.
+        metrics: ``war``, ``uar``, ``f1``, ``recall`` by class, ``confusion`` (rows: truth), ``classes``, ``n``; and the
+            same for named subsets such as ``deduplicated``.
+        selection: ``rule``, ``epoch``, and ``test_chosen``: the scores that choosing on test would have given.
+        history: One mapping an epoch.
+        trainable_parameters: Number of values that training changes.
+        flops: Floating-point operations of one sample's forward pass.
+        seconds: Wall-clock seconds of each phase, and ``total``.
+        peak_memory: Bytes.
+        hardware: What it ran on.
+        versions: Python and libraries.
+        commit: Of the project, with ``+dirty`` for uncommitted code; None outside git.
+        fold: Fold of the data set, where it has folds.
+        variant: What tells its file from the experiment's own where settings were overridden.
+        overrides: Those settings, by dotted key.
+        schema: Version of this layout.
+    """
+
+    experiment: str
+    method: str
+    dataset: str
+    fingerprint: str
+    split: str
+    backbone: str
+    weights: str
+    profile: str
+    seed: int
+    config: dict[str, Any]
+    config_digest: str
+    metrics: dict[str, Any]
+    selection: dict[str, Any]
+    history: list[dict[str, Any]]
+    trainable_parameters: int
+    flops: int
+    seconds: dict[str, float]
+    peak_memory: int
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    commit: str | None
+    fold: int | None = None
+    variant: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(f"expected schema {SCHEMA}, got {self.schema}; run the experiment again with this version")
+        missing = [name for name in _METRICS if name not in self.metrics]
+        if missing:
+            raise ValueError(f"expected metrics with {', '.join(_METRICS)}, got none of: {', '.join(missing)}")
+
+    @property
+    def path(self) -> Path:
+        """Where the record lies, relative to the folder of records."""
+        return path_of(self.experiment, self.profile, self.seed, self.fold, self.variant)
+
+
+def path_of(experiment: str, profile: str, seed: int, fold: int | None = None, variant: str | None = None) -> Path:
+    """``<experiment>/<profile>-seed<N>[-fold<K>][-<variant>].json``."""
+    parts = [profile, f"seed{seed}"]
+    if fold is not None:
+        parts.append(f"fold{fold}")
+    if variant is not None:
+        parts.append(variant)
+    return Path(experiment, "-".join(parts) + ".json")
+
+
+def variant_name(overrides: Mapping[str, Any]) -> str | None:
+    """A file name's part for overridden settings: readable, and different for different overrides.
+
+    Args:
+        overrides: Settings that differ from the experiment's own, by dotted key.
+
+    Returns:
+        Such as ``context_length=8-5b1f02c4``; None where nothing is overridden.
+    """
+    if not overrides:
+        return None
+    words = "-".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in sorted(overrides.items()))
+    return f"{re.sub(r'[^A-Za-z0-9_=.+-]+', '_', words)[:60]}-{config.digest(overrides)[:8]}"
+
+
+def book_folder() -> Path:
+    """The folder ``book`` of the checkout that this package runs from, else of the current folder."""
+    ours = Path(__file__).resolve().parents[1] / "book"
+    return ours if ours.is_dir() else Path("book")
+
+
+def default_folder() -> Path:
+    """Where records are written and read unless told otherwise: ``book/records``."""
+    return book_folder() / "records"
+
+
+def write(record: Record, folder: Path | str | None = None) -> Path:
+    """Writes a record so that its file is there whole or not at all, whenever the process is killed.
+
+    Args:
+        record: What to write; an older record of the same run is replaced.
+        folder: The folder of records; ``book/records`` by default.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        UserError: If a number in the record is not finite, or the folder cannot be written to.
+    """
+    path = Path(folder or default_folder()) / record.path
+    values = config.plain(record)
+    _refuse_non_finite(values, f"record {record.path}")
+    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    # One line a row of numbers, so that a confusion matrix reads as one. No JSON string holds a raw line break.
+    text = re.sub(r"\[\n[\s\d.,eE+-]+\]", lambda found: " ".join(found[0].split()), text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(f"records: cannot write {path} ({error.strerror}); pass another folder as --records") from error
+    return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename in the folder last through a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes temporary files of killed processes, and leaves those that another process may still be writing."""
+    for leftover in folder.glob(".*.tmp"):
+        try:
+            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+                leftover.unlink()
+        except FileNotFoundError:  # another run cleaned it first
+            continue
+
+
+def _refuse_non_finite(value: Any, where: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where}: expected a finite number, got {value}; look for a diverged loss and run again")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_non_finite(item, f"{where}.{key}")
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            _refuse_non_finite(item, f"{where}[{position}]")
+
+
+def read(path: Path | str) -> Record:
+    """Reads a record and checks its layout.
+
+    Raises:
+        UserError: If the file is missing, is no JSON, or lacks a field or has one that no record has.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"expected a record at {path}, found no file; run its experiment first") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: expected a record in JSON, got: {error}; delete it and run again") from error
+    where = f"record {path}"
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: expected a JSON object, got {type(values).__name__}; delete it and run again")
+    required = [each.name for each in fields(Record) if each.default is each.default_factory is MISSING]
+    missing = [name for name in required if name not in values]
+    if missing:
+        raise UserError(f"{where}: expected the field {missing[0]!r}, got none; delete it and run again")
+    _refuse_non_finite(values, where)
+    return config.build(Record, values, where)
+
+
+def iterate(folder: Path | str | None = None, experiment: str | None = None) -> Iterator[Record]:
+    """All records in a folder, or those of one experiment, ordered by file name.
+
+    Args:
+        folder: The folder of records; ``book/records`` by default. One that does not exist holds none.
+        experiment: Name of an experiment.
+
+    Raises:
+        UserError: If a record is broken, or lies where another one belongs.
+    """
+    root = Path(folder or default_folder())
+    for path in sorted(root.glob(f"{experiment or '*'}/*.json")):
+        if path.name.startswith("."):
+            continue
+        record = read(path)
+        if path.relative_to(root) != record.path:
+            raise UserError(f"record {path}: expected it at {record.path}, as its fields say; move or delete it")
+        yield record
+
+
+def same_result(one: Record, other: Record) -> bool:
+    """Whether two records tell of the same result: equal but for time, memory, hardware, versions and commit."""
+    return _result(one) == _result(other)
+
+
+def _result(record: Record) -> dict[str, Any]:
+    values = config.plain(record)
+    values["history"] = [
+        {key: value for key, value in epoch.items() if key not in _CIRCUMSTANCES_OF_AN_EPOCH}
+        for epoch in values["history"]
+    ]
+    return {key: value for key, value in values.items() if key not in CIRCUMSTANCES}

@@ -1,0 +1,265 @@
+"""Smoke runs on a miniature FERPlus and few faces with an untrained CLIP: what records say, and when there is one."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from fer_core import data, engine, experiments, models, records
+from fer_core.batch import Batch
+from fer_core.clip import load as load_clip
+from fer_core.errors import UserError
+from fer_core.experiments import loading, running
+from fer_core.faces import sets
+
+UNTRAINED = {"backbone": "embedded:random"}
+
+
+@pytest.fixture
+def run(ferplus, tmp_path):
+    """Runs an experiment on the miniature FERPlus."""
+
+    def call(name="coop-ferplus", seed=0, folder="records", overrides=None, **options):
+        return experiments.run(
+            name, "smoke", seed, device="cpu", data_root=ferplus, overrides={**UNTRAINED, **(overrides or {})},
+            records_dir=tmp_path / folder, progress=False, **options,
+        )  # fmt: skip
+
+    return call
+
+
+@pytest.fixture
+def fit_count(monkeypatch):
+    """How many times the engine was asked to train."""
+    calls = []
+    fit = engine.fit
+    monkeypatch.setattr(engine, "fit", lambda *values, **names: calls.append(1) or fit(*values, **names))
+    return calls
+
+
+@pytest.mark.parametrize("method", ["zero-shot", "linear-probe", "coop", "full-fine-tuning"])
+def test_a_record_says_what_ran(method, run, ferplus, tmp_path):
+    record = run(f"{method}-ferplus")
+    clip = load_clip("embedded:random")
+    assert (record.method, record.dataset, record.split, record.profile) == (method, "ferplus", "test", "smoke")
+    assert (record.backbone, record.weights) == (clip.name, clip.weights)
+    assert record.metrics["n"] == 24
+    assert record.metrics["classes"] == list(data.CLASSES)
+    assert [sum(row) for row in record.metrics["confusion"]] == [3] * 8
+    hits = sum(row[place] for place, row in enumerate(record.metrics["confusion"]))
+    assert record.metrics["war"] == hits / 24
+    # One of three test images of each class is a training image too.
+    assert record.metrics["deduplicated"]["n"] == 16
+    assert record.seconds["total"] >= record.seconds["data"]
+    assert record.peak_memory > 2**20
+    trained = {
+        "zero-shot": 0,
+        "linear-probe": clip.embed_dim * 8 + 8,
+        "coop": 4 * clip.text_width,
+        "full-fine-tuning": sum(each.numel() for each in clip.model.visual.parameters()) + clip.embed_dim * 8,
+    }
+    assert record.trainable_parameters == trained[method]
+    (path,) = (tmp_path / "records").rglob("*.json")
+    assert records.read(path) == record
+    assert str(tmp_path) not in path.read_text()
+    assert path.name.startswith("smoke-seed0-backbone=embedded_random-")
+
+
+def test_test_chosen_is_the_best_epoch_on_test_and_the_rule_is_another(run):
+    record = run(overrides={"training.epochs": 4, "training.lr": 0.05})
+    scores = [row["test"]["war"] for row in record.history]
+    best = scores.index(max(scores))
+    assert record.selection["rule"] == "last"
+    assert record.selection["epoch"] == 4
+    assert record.metrics["war"] == scores[-1]
+    assert record.selection["test_chosen"] == {"epoch": best + 1, **record.history[best]["test"]}
+
+
+def test_two_runs_with_one_seed_are_equal_and_with_two_are_not(run):
+    one, other = run(folder="one"), run(folder="other")
+    assert records.same_result(one, other)
+    assert one.metrics == other.metrics
+    assert [row["losses"] for row in one.history] == [row["losses"] for row in other.history]
+    assert not records.same_result(one, dataclasses.replace(run(seed=1, folder="two"), seed=0))
+
+
+def test_an_equal_record_is_kept_unless_forced(run, fit_count):
+    first = run()
+    assert run() == first
+    assert len(fit_count) == 1
+    again = run(force=True)
+    assert len(fit_count) == 2
+    assert records.same_result(first, again)
+
+
+def test_a_record_of_other_data_is_not_kept(run, fit_count, ferplus):
+    first = run()
+    label = ferplus / "FER2013Test" / "label.csv"
+    label.write_text("\n".join(label.read_text().splitlines()[:-1]) + "\n")
+    assert run().metrics["n"] == first.metrics["n"] - 1
+    assert len(fit_count) == 2
+
+
+def test_overridden_runs_have_a_file_of_their_own_and_defaults_are_no_override(run, tmp_path):
+    own = run()
+    assert own.overrides == UNTRAINED
+    other = run(overrides={"training.lr": 0.5})
+    assert other.overrides == {**UNTRAINED, "training.lr": 0.5}
+    assert other.path != own.path
+    assert other.config_digest != own.config_digest
+    same = experiments.load("coop-ferplus").settings("smoke").training["lr"]
+    assert run(overrides={"training.lr": same}).path == own.path
+    assert len(list((tmp_path / "records").rglob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, RuntimeError, UserError])
+def test_a_run_that_does_not_end_writes_nothing(run, monkeypatch, tmp_path, raised):
+    def fail(*_values, **_names):
+        raise raised("half way")
+
+    monkeypatch.setattr(engine, "fit", fail)
+    with pytest.raises(raised):
+        run()
+    assert not (tmp_path / "records").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"training.lrr": 1}, "unknown setting of training 'lrr'; did you mean 'lr'"),
+        ({"training.lr": "fast"}, r"training\.lr: expected float, got 'fast'"),
+        (
+            {"model.context_lenght": 8},
+            "unknown setting of model of coop 'context_lenght'; did you mean 'context_length'",
+        ),
+        ({"data.vote": "majority"}, "unknown setting of data of ferplus 'vote'; did you mean 'votes'"),
+        ({"data.votes": "most"}, "votes"),
+        ({"data.limit.tests": 1}, "data.limit: .*got 'tests'"),
+        ({"data.limit.test": "few"}, "limit: expected a number .*got 'few'"),
+        ({"backbone": "ViT-B-16:openai"}, "ViT-B-16-quickgelu:openai"),
+    ],
+)
+def test_wrong_settings_are_refused_before_training(run, tmp_path, overrides, message, fit_count):
+    with pytest.raises(UserError, match=message) as caught:
+        run(overrides=overrides)
+    assert "\n" not in str(caught.value)
+    assert not fit_count
+    assert not (tmp_path / "records").exists()
+
+
+def test_a_device_that_is_not_there_is_refused():
+    for name in ("cuda:99", "tpu3", "xyz"):
+        with pytest.raises(UserError, match=f"got '{name}'; use cpu"):
+            experiments.run("coop-ferplus", "smoke", device=name)
+
+
+def test_the_digest_covers_defaults_but_nothing_of_the_machine():
+    settings = experiments.load("coop-ferplus").settings("full")
+    resolved = experiments.resolve(settings)
+    assert resolved["training"]["momentum"] == engine.Training().momentum
+    assert resolved["model"]["class_specific"] is False
+    more_workers = dataclasses.replace(settings, training={**settings.training, "workers": 7})
+    assert running.digest(experiments.resolve(more_workers)) == running.digest(resolved)
+    for change in ({"training": {**settings.training, "momentum": 0.5}}, {"data": {"votes": "probability"}}):
+        assert running.digest(experiments.resolve(dataclasses.replace(settings, **change))) != running.digest(resolved)
+
+
+def test_a_weights_file_is_named_without_its_folder():
+    for folder in ("/somewhere/", "there/", ""):
+        settings = loading.Settings("zero-shot", "ferplus", f"ViT-B/16:{folder}weights.safetensors")
+        assert experiments.resolve(settings)["backbone"] == "ViT-B-16:weights.safetensors"
+
+
+def test_stale_is_what_ran_with_other_settings(run, monkeypatch):
+    record = run()
+    assert not experiments.is_stale(record)
+    for changed in (
+        {"experiment": "coop-raf-db"},
+        {"profile": "paper"},
+        {"config_digest": "0" * 16},
+        {"overrides": {**UNTRAINED, "training.lr": 0.3}},
+        {"overrides": {**UNTRAINED, "training.gone": 1}},
+    ):
+        assert experiments.is_stale(dataclasses.replace(record, **changed)), changed
+
+
+def test_a_changed_default_makes_stale_and_a_new_setting_does_not(run, monkeypatch):
+    record = run()
+    resolve = running.resolve
+
+    def with_new_setting(settings):
+        resolved = resolve(settings)
+        return {**resolved, "training": {**resolved["training"], "gradient_accumulation": 1}}
+
+    monkeypatch.setattr(running, "resolve", with_new_setting)
+    assert not experiments.is_stale(record)
+
+    def with_changed_default(settings):
+        resolved = resolve(settings)
+        return {**resolved, "training": {**resolved["training"], "momentum": 0.8}}
+
+    monkeypatch.setattr(running, "resolve", with_changed_default)
+    assert experiments.is_stale(record)
+
+    def without_a_setting(settings):
+        resolved = resolve(settings)
+        return {**resolved, "training": {k: v for k, v in resolved["training"].items() if k != "schedule"}}
+
+    monkeypatch.setattr(running, "resolve", without_a_setting)
+    assert experiments.is_stale(record)
+
+
+def test_new_embedded_weights_make_their_records_stale(monkeypatch):
+    settings = experiments.load("coop-ferplus").settings("full")
+    monkeypatch.setattr(running, "_embedded_weights", lambda: "one")
+    one = running.digest(experiments.resolve(settings))
+    monkeypatch.setattr(running, "_embedded_weights", lambda: "two")
+    assert running.digest(experiments.resolve(settings)) != one
+
+
+def test_a_new_face_generator_makes_records_of_rendered_faces_stale(monkeypatch):
+    def digests():
+        names = ("coop-facs-still-8", "coop-ferplus")
+        return [running.digest(experiments.resolve(experiments.load(name).settings("full"))) for name in names]
+
+    faces, photographs = digests()
+    monkeypatch.setattr(sets, "GENERATOR_VERSION", sets.GENERATOR_VERSION + 1)
+    assert digests() == [digests()[0], photographs]
+    assert digests()[0] != faces
+
+
+@pytest.fixture(scope="module")
+def face_cache(tmp_path_factory):
+    """Where the few rendered faces of this file are kept."""
+    return tmp_path_factory.mktemp("faces")
+
+
+@pytest.mark.parametrize("method", ["zero-shot", "linear-probe", "coop", "full-fine-tuning"])
+def test_rendered_faces_need_no_data(method, face_cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_CACHE", str(face_cache))
+    monkeypatch.delenv("FER_DATA_ROOT", raising=False)
+    # The set's own code with fewer people and faces, so that nothing is rendered that smoke would leave out.
+    few = dataclasses.replace(sets.SETS["facs-still-8"], counts=(64, 32, 64), people=(8, 4, 8))
+    monkeypatch.setitem(sets.SETS, "facs-still-8", few)
+    name = f"{method}-facs-still-8"
+    record = experiments.run(name, "smoke", overrides=UNTRAINED, records_dir=tmp_path, device="cpu", progress=False)
+    assert record.dataset == "facs-still-8"
+    assert record.config["data"]["limit"] == {"train": 64, "validation": 32, "test": 64}
+    assert [sum(row) for row in record.metrics["confusion"]] == [8] * 8
+    assert "deduplicated" not in record.metrics
+    assert len(record.history) == max(1, record.config["training"]["epochs"])
+
+
+def test_flops_of_an_image_tower_follow_from_its_shapes():
+    clip = load_clip("embedded:random")
+    method = models.build("zero-shot", clip, ["anger", "fear"])
+    size, width, layers = clip.image_size, clip.visual_width, clip.visual_layers
+    rows, columns = clip.patch_grid
+    patches, patch = rows * columns, (size // rows) * (size // columns) * 3
+    tokens = patches + 1
+    # Per block: four projections of attention, an MLP of four times the width, and the two products of attention.
+    block = tokens * width * width * (4 + 8) + 2 * tokens * tokens * width
+    products = patches * patch * width + layers * block + width * clip.embed_dim + clip.embed_dim * 2
+    sample = Batch(image=torch.zeros(1, 3, size, size), label=torch.zeros(1).long(), index=torch.zeros(1).long())
+    assert running.flops(method, sample) == 2 * products
+    assert torch.backends.mha.get_fastpath_enabled()

@@ -1,0 +1,148 @@
+"""The command line: listings, exit codes, one line for a mistake. Runs on data are tested in tests/experiments."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fer_core
+from fer_core import cli, data, experiments, models, table_formats, tables
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(fer_core.__file__).parents[1])}
+
+
+def call(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "fer_core.cli", *arguments], capture_output=True, text=True, env=ENVIRONMENT, **options
+    )
+
+
+def test_help_comes_without_what_is_slow_to_import():
+    script = "import sys; from fer_core import cli; cli.parser().format_help(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, check=True, capture_output=True, text=True)
+    assert {"torch", "open_clip", "numpy", "yaml"}.isdisjoint(done.stdout.split())
+    done = call("--help")
+    assert done.returncode == 0
+    for command in ("run", "experiments", "methods", "datasets", "tables"):
+        assert command in done.stdout
+
+
+def test_version():
+    assert call("--version").stdout == f"fer-core {fer_core.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("fly",), ("run",), ("run", "coop-ferplus", "--seed", "x"), ("tables", "--format", "pdf")]
+)
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: fer-core" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seeds", ["-1", "0,0", "1,,2", "0.5"])
+def test_seeds_are_a_list_of_distinct_numbers(seeds, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["run", "coop-ferplus", f"--seed={seeds}"])
+    assert f"invalid list of seeds value: '{seeds}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("coop-ferplsu",), "unknown experiment 'coop-ferplsu'; did you mean 'coop-ferplus'?"),
+        (("coop-ferplus", "--profile", "ful"), "unknown profile of coop-ferplus 'ful'; did you mean 'full'?"),
+        (
+            ("coop-ferplus", "--set", "trainig.lr=1"),
+            "unknown setting of coop-ferplus 'trainig'; did you mean 'training'?",
+        ),
+        (("coop-ferplus", "--set", "training.lr"), "--set: expected KEY=VALUE, got 'training.lr'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, message):
+    done = call("run", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"fer-core: error: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
+    def broken(_arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "_experiments", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["experiments"])
+
+
+def test_an_interrupt_is_one_line_and_exit_code_130(monkeypatch, capsys):
+    def interrupted(_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_experiments", interrupted)
+    assert cli.main(["experiments"]) == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fer_core.cli", "experiments", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+    process.stderr.close()
+
+
+def listed(capsys, *arguments):
+    assert cli.main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert cli.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [row["name"] for row in found]
+    return {row["name"]: row for row in found}
+
+
+def test_experiments_are_listed(capsys):
+    found = listed(capsys, "experiments")
+    assert tuple(found) == experiments.names()
+    assert found["coop-ferplus"]["profiles"] == ["smoke", "quick", "full", "paper"]
+
+
+def test_methods_are_listed_with_their_settings(capsys):
+    found = listed(capsys, "methods")
+    assert tuple(found) == models.names()
+    assert found["coop"]["settings"]["context_length"] == 16
+
+
+def test_data_sets_are_listed_with_what_they_need(capsys):
+    found = listed(capsys, "datasets")
+    assert tuple(found) == data.names()
+    assert found["facs-still-8"]["embedded"] is True
+    assert "--data-root" in found["ferplus"]["needs"]
+
+
+def test_tables_are_listed_and_printed(capsys, tmp_path):
+    assert tuple(listed(capsys, "tables")) == tables.names()
+    assert tuple(table_formats.FORMATS) == cli.FORMATS
+    for kind, printed in table_formats.FORMATS.items():
+        assert cli.main(["tables", "baselines-ferplus", "--format", kind, "--records", str(tmp_path)]) == 0
+        assert capsys.readouterr().out == printed(tables.build("baselines-ferplus", tmp_path))
+    assert cli.main(["tables", "baselines-ferplus", "--json", "--records", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "baselines-ferplus"
+
+
+def test_an_unknown_table_is_a_mistake(capsys):
+    assert cli.main(["tables", "baselines-ferpls"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "fer-core: error: unknown table 'baselines-ferpls'; did you mean 'baselines-ferplus'?\n"
+    )

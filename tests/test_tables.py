@@ -1,0 +1,271 @@
+"""Tables: which number may stand where, what is said of it, and what the printed forms hold."""
+
+import csv
+import io
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from fer_core import experiments, published, records, table_formats, tables
+from fer_core.errors import UserError
+from fer_core.experiments import running
+from fer_core.published import Published
+from fer_core.records import Record
+from fer_core.tables import Column, Definition, Ours, Theirs
+
+WAR = Column("war", "WAR", "ferplus", "war")
+UAR = Column("uar", "UAR", "ferplus", "uar")
+DEDUPLICATED = Column("war_deduplicated", "WAR, de-duplicated", "ferplus", "war", "deduplicated")
+TEST_CHOSEN = Column("war_test_chosen", "WAR if chosen on test", "ferplus", "war", "test chosen")
+FACES = Column("war_faces", "WAR", "facs-still-8", "war")
+
+
+def write(folder, war, seed=0, name="coop-ferplus", profile="full", **changes):
+    """Writes a record of an experiment with a given WAR (a fraction)."""
+    experiment = experiments.load(name)
+    resolved = experiments.resolve(experiment.settings(profile))
+    scores = {"uar": war / 2, "f1": war, "recall": {}, "confusion": [], "classes": [], "n": 10}
+    record = Record(**{
+        "experiment": name, "method": experiment.method, "dataset": experiment.dataset, "fingerprint": "f00d",
+        "split": "test", "backbone": "embedded", "weights": "beef", "profile": profile, "seed": seed,
+        "config": resolved, "config_digest": running.digest(resolved),
+        "metrics": {**scores, "war": war, "deduplicated": {**scores, "war": war - 0.1}},
+        "selection": {"rule": "last", "epoch": 1, "test_chosen": {"epoch": 1, "war": war + 0.1, "uar": war}},
+        "history": [], "trainable_parameters": 0, "flops": 0, "seconds": {}, "peak_memory": 0, "hardware": {},
+        "versions": {}, "commit": None, **changes,
+    })  # fmt: skip
+    return records.write(record, folder)
+
+
+COOP = (Ours("coop"),)
+
+
+def fill(folder, *columns, rows=COOP, numbers=()):
+    return tables.fill(Definition("name", "A caption.", columns, tuple(rows)), folder, numbers)
+
+
+def number(value="91.15", status="secondary", **changes):
+    values = {
+        "paper": "P", "table": "T", "method": "M", "backbone": "B", "year": "2025", "dataset": "FERPlus",
+        "metric": "UAR",
+        "value": value, "status": status, "note": "", "source": "S",
+    }  # fmt: skip
+    return Published(**{**values, **changes})
+
+
+def test_a_cell_is_mean_and_sample_deviation_over_seeds(tmp_path):
+    for seed, war in enumerate((0.50, 0.52, 0.60)):
+        write(tmp_path, war, seed)
+    (row,) = fill(tmp_path, WAR, UAR, DEDUPLICATED, TEST_CHOSEN).rows
+    assert (row.method, row.backbone, row.seeds) == ("coop", "embedded", (0, 1, 2))
+    assert row.cells[0].value == pytest.approx(54)
+    assert row.cells[0].deviation == pytest.approx(28**0.5)  # of 50, 52, 60: (16 + 4 + 36) / 2
+    assert [cell.text for cell in row.cells] == ["54.00 ± 5.29", "27.00 ± 2.65", "44.00 ± 5.29", "64.00 ± 5.29"]
+    assert {cell.kind for cell in row.cells} == {"reproduced"}
+    note = row.cells[0].note
+    assert "on ferplus (data f00d) with embedded (weights beef)" in note
+    assert "over seeds 0, 1, 2" in note
+
+
+def test_one_seed_has_no_deviation(tmp_path):
+    write(tmp_path, 0.5)
+    ((cell,),) = (row.cells for row in fill(tmp_path, WAR).rows)
+    assert (cell.text, cell.deviation) == ("50.00", None)
+
+
+def test_other_profiles_and_variants_never_count(tmp_path):
+    write(tmp_path, 0.5)
+    write(tmp_path, 0.9, seed=1, profile="smoke")
+    write(tmp_path, 0.9, seed=2, variant="lr=1-abc", overrides={"training.lr": 1.0})
+    (row,) = fill(tmp_path, WAR).rows
+    assert (row.cells[0].value, row.seeds) == (50, (0,))
+
+
+def test_stale_records_are_shown_as_stale_only_where_there_are_no_others(tmp_path):
+    write(tmp_path, 0.5, config_digest="0" * 16)
+    (row,) = fill(tmp_path, WAR).rows
+    assert row.cells[0].stale
+    assert row.cells[0].value == 50
+    assert "stale" in row.cells[0].note
+    assert "fer-core run coop-ferplus --profile full" in row.cells[0].note
+    write(tmp_path, 0.7, seed=1)
+    (row,) = fill(tmp_path, WAR).rows
+    assert not row.cells[0].stale
+    assert (row.cells[0].value, row.seeds) == (70, (1,))
+
+
+@pytest.mark.parametrize("changes", [{"fingerprint": "other"}, {"weights": "other"}])
+def test_seeds_on_different_data_or_weights_are_no_mean_over_seeds(tmp_path, changes):
+    write(tmp_path, 0.5)
+    write(tmp_path, 0.5, seed=1, **changes)
+    assert fill(tmp_path, WAR).rows[0].cells[0].stale
+
+
+def test_a_number_on_embedded_data_never_stands_in_a_licensed_column(tmp_path):
+    write(tmp_path, 0.9, name="coop-facs-still-8")
+    (row,) = fill(tmp_path, WAR, FACES).rows
+    assert (row.cells[0].kind, row.cells[0].value) == ("not run", None)
+    assert (row.cells[1].kind, row.cells[1].value) == ("reproduced", 90)
+    # Not even from a record that says so of itself.
+    write(tmp_path, 0.9, dataset="facs-still-8")
+    with pytest.raises(UserError, match="expected one measured on ferplus, got facs-still-8"):
+        fill(tmp_path, WAR)
+
+
+def test_no_licensed_column_of_any_table_takes_a_record_of_rendered_faces(tmp_path):
+    for name in experiments.names():
+        if name.endswith("facs-still-8"):
+            write(tmp_path, 0.9, name=name)
+    for name in tables.names():
+        table = tables.build(name, tmp_path)
+        for row in table.rows:
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                if not column.dataset.startswith("facs-"):
+                    assert cell.kind != "reproduced"
+
+
+def test_what_was_not_run_says_how_to_run_it_and_what_it_needs(tmp_path):
+    rows = fill(tmp_path, WAR, FACES, rows=(Ours("coop"), Ours("coop", "paper"))).rows
+    assert rows[0].cells[0].note == (
+        "not run: fer-core run coop-ferplus --profile full --seed 0,1,2 --data-root FOLDER "
+        "(needs the images of ferplus in FOLDER)"
+    )
+    assert rows[0].cells[1].note == "not run: fer-core run coop-facs-still-8 --profile full --seed 0,1,2"
+    assert rows[1].backbone == "ViT-B-16-quickgelu:openai"
+    assert "the weights ViT-B-16-quickgelu:openai" in rows[1].cells[0].note
+    assert rows[1].cells[1].kind == "empty", "rendered faces have no paper profile"
+
+
+def test_published_rows_keep_the_printed_value_and_the_mark(tmp_path):
+    numbers = [
+        number("43.40"), number("48.1", "primary", metric="WAR", note="N"), number("1", dataset="RAF-DB"),
+        number("2", metric="params"), number("3", paper="Q"), number("90", method="other", metric="accuracy_%"),
+    ]  # fmt: skip
+    table = fill(tmp_path, WAR, UAR, DEDUPLICATED, rows=[Theirs("P", "T")], numbers=numbers)
+    first, second = table.rows
+    assert [cell.text for cell in first.cells] == ["48.1", "43.40", "–"]
+    assert [cell.kind for cell in first.cells] == ["published", "published", "empty"]
+    assert [cell.status for cell in first.cells] == ["primary", "secondary", None]
+    assert [cell.text for cell in second.cells] == ["90", "–", "–"]
+    assert table.notes == ("N; S", "S")
+    only = fill(tmp_path, WAR, rows=[Theirs("P", "T", ("other",))], numbers=numbers)
+    assert [row.method for row in only.rows] == ["other"]
+
+
+def test_the_tables_of_the_book(tmp_path):
+    assert set(tables.names()) >= {"baselines-facs-still-8", "baselines-ferplus"}
+    table = tables.build("baselines-ferplus", tmp_path)
+    shown = {(row.method, row.backbone): row.cells for row in table.rows}
+    assert shown["MPA-FER", "CLIP ViT-B/16 (frozen)"][0].text == "91.15"
+    assert shown["POSTER", "IR50+MobileFaceNet+transformer"][0].text == "91.62"
+    for backbone, war, uar in (
+        ("ViT-B/32", "33.89", "36.05"),
+        ("ViT-B/16", "45.14", "34.33"),
+        ("ViT-L/14", "46.67", "33.82"),
+    ):
+        assert [cell.text for cell in shown["CLIP [zero-shot]", backbone][:2]] == [war, uar]
+    assert [row.cells[0].kind for row in table.rows[:8]] == ["not run"] * 8
+    with pytest.raises(UserError, match="did you mean 'baselines-ferplus'"):
+        tables.build("baseline-ferplus")
+    with pytest.raises(UserError, match="found none"):
+        tables.build("baselines-ferplus", tmp_path, tmp_path)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A table with every kind of cell, and text that each format must escape."""
+    write(tmp_path, 0.5, config_digest="0" * 16)
+    odd = r"50 % & <b>_x_ | ~^ {$} # \ *"
+    numbers = [number(method=odd, note=odd), number("40", "primary", method="plain", metric="WAR")]
+    rows = [Ours("coop"), Ours("zero-shot"), Theirs("P", "T")]
+    return tables.fill(Definition("odd", odd, (WAR, UAR), tuple(rows)), tmp_path, numbers)
+
+
+def test_json_holds_everything(table):
+    found = json.loads(table_formats.json_text(table))
+    assert [row["method"] for row in found["rows"]] == ["coop", "zero-shot", table.caption, "plain"]
+    cell = found["rows"][0]["cells"]["war"]
+    assert (cell["kind"], cell["value"], cell["stale"]) == ("reproduced", 50.0, True)
+    assert found["rows"][3]["cells"]["uar"]["kind"] == "empty"
+    assert found["columns"][0]["dataset"] == "ferplus"
+
+
+def test_csv_has_one_line_a_cell(table):
+    lines = list(csv.DictReader(io.StringIO(table_formats.csv_text(table))))
+    assert len(lines) == len(table.rows) * len(table.columns)
+    assert (lines[0]["kind"], float(lines[0]["value"]), lines[0]["stale"]) == ("reproduced", 50, "True")
+    assert lines[4]["method"] == table.caption
+    assert lines[4]["value"] == lines[2]["value"] == ""
+    assert lines[5]["note"] == f"{table.caption}; S"
+
+
+def test_markdown_is_a_rectangle_with_notes(table):
+    text = table_formats.markdown(table)
+    lines = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in lines} == {len(table.columns) + 4}
+    assert "50.00 (stale) [1]" in text
+    assert "91.15 s [3]" in text
+    assert r"\<b\>\_x\_ \| \~^ {$} # \\ \*" in text
+    assert "p: primary, from the authors" in text
+
+
+def test_latex_escapes_what_latex_reads(table):
+    text = table_formats.latex(table)
+    assert (
+        r"50 \% \& \textless{}b\textgreater{}\_x\_ | \textasciitilde{}\textasciicircum{} \{\$\} \# \textbackslash{} *"
+        in text
+    )
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+        assert text.count(rule) == 1
+    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")].splitlines()[1:-1]
+    assert {line.count(" & ") for line in body} == {len(table.columns) + 2}
+    assert all(line.endswith(r" \\") for line in body)
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+    assert r"91.15\textsuperscript{s,3}" in text
+
+
+class _Reader(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.links, self.scopes, self.tags = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.open.append(tag)
+        self.tags.append(tag)
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found["href"]] if "href" in found else []
+        self.scopes += [found.get("scope")] if tag == "th" else []
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_html_is_well_formed_and_accessible(table):
+    text = table_formats.html(table)
+    found = _Reader(text)
+    assert found.tags.count("caption") == 1
+    assert found.scopes == ["col"] * (len(table.columns) + 3) + ["row"] * len(table.rows)
+    assert len(set(found.ids)) == len(found.ids)
+    assert {link.removeprefix("#") for link in found.links} <= set(found.ids)
+    assert "<b>" not in text
+    assert "&lt;b&gt;" in text
+    assert 'title="secondary, quoted by others' in text
+    assert table._repr_html_() == text
+
+
+@pytest.mark.parametrize("name", tables.names())
+@pytest.mark.parametrize("kind", table_formats.FORMATS)
+def test_every_table_prints_in_every_format(name, kind, tmp_path):
+    text = table_formats.FORMATS[kind](tables.build(name, tmp_path))
+    assert text.endswith("\n")
+    assert "fer-core run zero-shot-" in text
+
+
+def test_marks_are_told_apart():
+    letters = [letter for letter, _ in published.MARKS.values()]
+    assert len(set(letters)) == len(letters) == 4
