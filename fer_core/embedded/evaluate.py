@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from fer_core import clip, metrics
 from fer_core.clip import Clip
+from fer_core.config import plain
 from fer_core.faces import sets
 from fer_core.faces.identity import BEARDS, HAIR_COLORS
 from fer_core.faces.sets import Draw, FacsSet
@@ -38,6 +39,19 @@ class Attribute:
     name: str
     texts: tuple[str, ...]
     value: Callable[[Draw], Tensor]
+
+
+@dataclass(frozen=True)
+class Score(metrics.Interval):
+    """A share with its 95 % interval.
+
+    Args:
+        chance: What guessing gives.
+        n: Number of faces.
+    """
+
+    chance: float
+    n: int
 
 
 def _thirds(trait: Tensor) -> Tensor:
@@ -87,7 +101,7 @@ def encode(tower: Clip, faces: FacsSet) -> Tensor:
     return functional.normalize(torch.cat(features), dim=-1)
 
 
-def attribute_scores(tower: Clip, features: Tensor, drawn: Draw) -> dict[str, dict[str, float]]:
+def attribute_scores(tower: Clip, features: Tensor, drawn: Draw) -> dict[str, Score]:
     """Balanced zero-shot accuracy (UAR) of each attribute, with a 95 % interval and what chance gives.
 
     Args:
@@ -101,11 +115,11 @@ def attribute_scores(tower: Clip, features: Tensor, drawn: Draw) -> dict[str, di
         known = value >= 0
         logits = features[known] @ tower.fixed_texts(attribute.texts).cpu().T
         found = metrics.interval(value[known].numpy(), logits.numpy(), len(attribute.texts), "uar")
-        scores[attribute.name] = {**asdict(found), "chance": 1 / len(attribute.texts), "n": int(known.sum())}
+        scores[attribute.name] = Score(**asdict(found), chance=1 / len(attribute.texts), n=int(known.sum()))
     return scores
 
 
-def retrieval_scores(tower: Clip, features: Tensor, captions: list[str], seed: int = 0) -> dict[str, dict[str, float]]:
+def retrieval_scores(tower: Clip, features: Tensor, captions: list[str], seed: int = 0) -> dict[str, Score]:
     """How often a face's own caption is among the nearest k, and a caption's own face, with 95 % intervals.
 
     Args:
@@ -127,10 +141,9 @@ def retrieval_scores(tower: Clip, features: Tensor, captions: list[str], seed: i
         for k in (1, 5, 10):
             hit = (rank < k).astype(float)
             low, high = np.percentile(hit[draws].mean(1), [2.5, 97.5])
-            scores[f"{direction}, first {k}"] = {
-                "value": float(hit.mean()), "low": float(low), "high": float(high), "chance": k / len(captions),
-                "n": len(captions),
-            }  # fmt: skip
+            scores[f"{direction}, first {k}"] = Score(
+                float(hit.mean()), float(low), float(high), chance=k / len(captions), n=len(captions)
+            )
     return scores
 
 
@@ -150,8 +163,8 @@ def report(name: str = "embedded", limit: int = 1000, device: str = "cpu") -> di
     features = encode(tower, faces)
     return {
         "backbone": tower.name, "weights": tower.weights, "faces": faces.fingerprint,
-        "attributes": attribute_scores(tower, features, drawn),
-        "retrieval": retrieval_scores(tower, features, faces.caption),
+        "attributes": plain(attribute_scores(tower, features, drawn)),
+        "retrieval": plain(retrieval_scores(tower, features, faces.caption)),
     }  # fmt: skip
 
 
