@@ -30,15 +30,15 @@ def test_a_perfect_model_knows_every_attribute(tower, drawn):
         value = attribute.value(drawn)
         features = texts[value.clamp(min=0)]
         score = evaluate.attribute_scores(tower, features, drawn)[attribute.name]
-        assert score["value"] == score["low"] == 1
-        assert score["n"] == (value >= 0).sum()
+        assert score.value == score.low == 1
+        assert score.n == (value >= 0).sum()
 
 
 def test_an_untrained_model_knows_none(tower, drawn):
     generator = torch.Generator().manual_seed(0)
     features = functional.normalize(torch.randn(400, tower.embed_dim, generator=generator), dim=-1)
     for name, score in evaluate.attribute_scores(tower, features, drawn).items():
-        assert score["low"] < score["chance"] + 0.1, name
+        assert score.low < score.chance + 0.1, name
 
 
 def test_retrieval_of_own_captions(tower, drawn):
@@ -46,10 +46,10 @@ def test_retrieval_of_own_captions(tower, drawn):
     with torch.no_grad():
         features = functional.normalize(tower.encode_text(captions), dim=-1)
     perfect = evaluate.retrieval_scores(tower, features, captions)
-    assert all(score["value"] == 1 for score in perfect.values())
+    assert all(score.value == 1 for score in perfect.values())
     shifted = evaluate.retrieval_scores(tower, features.roll(1, 0), captions)
-    assert shifted["caption of a face, first 1"]["value"] == 0
-    assert shifted["caption of a face, first 1"]["chance"] == 1 / 50
+    assert shifted["caption of a face, first 1"].value == 0
+    assert shifted["caption of a face, first 1"].chance == 1 / 50
 
 
 def test_retrieval_of_equal_captions_is_a_draw(tower):
@@ -57,5 +57,5 @@ def test_retrieval_of_equal_captions_is_a_draw(tower):
         features = functional.normalize(tower.encode_text(["a face"] * 4), dim=-1)
     scores = evaluate.retrieval_scores(tower, features, ["a face"] * 4)
     # Every caption fits every face: one's own stands in the middle, not first.
-    assert scores["caption of a face, first 1"]["value"] == 0
-    assert scores["caption of a face, first 5"]["value"] == 1
+    assert scores["caption of a face, first 1"].value == 0
+    assert scores["caption of a face, first 5"].value == 1
