@@ -1,0 +1,99 @@
+"""What a figure or a table shows, in a sentence: for readers who cannot see it, and for prose that quotes numbers."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from fer_core.entanglement import Map
+from fer_core.metrics import Interval
+from fer_core.tables import Table
+
+
+def interval(found: Interval, percent: bool = False, digits: int | None = None) -> str:
+    """Such as ``0.43 (0.39 to 0.47)`` or ``43.1 % (39.0 to 47.2)``."""
+    scale, unit = (100, " %") if percent else (1, "")
+    digits = (1 if percent else 2) if digits is None else digits
+    # Adding zero turns the -0.0 that rounding may leave into 0.0.
+    ends = (round(scale * number, digits) + 0.0 for number in (found.value, found.low, found.high))
+    value, low, high = (f"{number:.{digits}f}" for number in ends)
+    return f"{value}{unit} ({low} to {high})"
+
+
+def intervals(found: Mapping[str, Interval], percent: bool = False) -> str:
+    """All estimates with their intervals, in one sentence."""
+    return "; ".join(f"{name} {interval(each, percent)}" for name, each in found.items()) + "."
+
+
+def table(columns: Mapping[str, Mapping[str, Interval]], percent: bool = False) -> pd.DataFrame:
+    """Estimates with their intervals as a table: by column, by row."""
+    told = {column: {row: interval(each, percent) for row, each in rows.items()} for column, rows in columns.items()}
+    return pd.DataFrame(told).fillna("–")
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str], most: int = 4) -> str:
+    """Each class's recall, and the largest confusions.
+
+    Args:
+        matrix: ``(C, C)`` counts or shares, rows true classes.
+        classes: C class names.
+        most: How many confusions to name.
+    """
+    counts = np.asarray(matrix, dtype=np.float64)
+    total = counts.sum(axis=1, keepdims=True)
+    shares = 100 * np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+    right = ", ".join(f"{name} {share:.0f} %" for name, share in zip(classes, np.diag(shares), strict=True))
+    wrong = shares * (1 - np.eye(len(classes)))
+    worst = [np.unravel_index(place, wrong.shape) for place in np.argsort(-wrong, axis=None, kind="stable")[:most]]
+    mistaken = [f"{classes[a]} for {classes[b]} {wrong[a, b]:.0f} %" for a, b in worst if wrong[a, b] > 0]
+    told = f"Recognised: {right}."
+    return f"{told} Most often mistaken: {', '.join(mistaken)}." if mistaken else f"{told} Nothing is mistaken."
+
+
+def maps(found: Sequence[Map]) -> str:
+    """The trustworthiness of maps, with its range over seeds."""
+    names = {"umap": "UMAP", "pca": "PCA"}
+    told = []
+    for each in found:
+        low, high = min(each.trust), max(each.trust)
+        spread = f"{low:.3f}" if len(each.trust) == 1 else f"{low:.3f} to {high:.3f} over {len(each.trust)} seeds"
+        told.append(f"{names[each.method]} {spread}")
+    return "Trustworthiness: " + "; ".join(told) + "."
+
+
+def distance_from_published(published: Table, column: str, backbone: str = "ViT-B/16") -> str:
+    """How far our best row stands from the published rows with a given backbone, in a plain statement.
+
+    Args:
+        published: With our rows and published ones.
+        column: Key of the column to compare in.
+        backbone: Part of the published rows' backbone.
+
+    Returns:
+        One or two sentences; says so where either side has no number.
+    """
+    place = [each.key for each in published.columns].index(column)
+    title, dataset = published.columns[place].title, published.columns[place].dataset
+    ours = {
+        row.method: (row.cells[place].value, row.backbone)
+        for row in published.rows
+        if row.cells[place].kind == "reproduced" and row.backbone.startswith("embedded")
+    }
+    theirs = {
+        row.method: row.cells[place].value
+        for row in published.rows
+        if row.cells[place].kind == "published" and backbone in row.backbone
+    }
+    if not theirs:
+        return f"No {title} on {dataset} is published here for {backbone}."
+    order = sorted(theirs, key=lambda name: theirs[name] or 0.0)
+    span = ", ".join(f"{name} {theirs[name]:.2f}" for name in order)
+    if not ours:
+        return f"Published with {backbone}, {title} in percent: {span}. The embedded CLIP has no {dataset} record yet."
+    best = max(ours, key=lambda name: ours[name][0] or 0.0)
+    value = ours[best][0] or 0.0
+    gaps = ", ".join(f"{(theirs[name] or 0.0) - value:+.1f} ({name})" for name in order)
+    return (
+        f"The embedded CLIP's best {title} on {dataset} is {value:.2f} % ({best}). "
+        f"Published rows with {backbone} differ from it, in percentage points, by {gaps}."
+    )

@@ -1,0 +1,110 @@
+"""Two-dimensional maps of features, UMAP beside PCA, and how far their neighbourhoods can be trusted."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fer_core.entanglement.estimates import Array, unit_rows
+from fer_core.errors import UserError, unknown
+
+Method = Literal["umap", "pca"]
+METHODS: tuple[Method, ...] = ("umap", "pca")
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map with what its seeds say of it.
+
+    Args:
+        method: ``umap`` or ``pca``.
+        coordinates: ``(N, 2)`` float32, of the first seed.
+        trust: Trustworthiness with each seed.
+    """
+
+    method: Method
+    coordinates: np.ndarray
+    trust: tuple[float, ...]
+
+
+def embed(
+    features: Array, method: Method = "umap", seed: int = 0, *, neighbours: int = 15, spread: float = 0.1
+) -> np.ndarray:
+    """Lays features out in two dimensions, by cosine.
+
+    UMAP (McInnes et al., 2018) keeps neighbourhoods and gives up distances; PCA keeps the directions of the largest
+    variance and has no seed. On one machine a seed always gives the same UMAP; on another one it may give another.
+
+    Args:
+        features: ``(N, D)``.
+        method: ``umap`` or ``pca``.
+        seed: Of UMAP.
+        neighbours: UMAP's neighbourhood, at least 2 and below N.
+        spread: UMAP's ``min_dist``, the least distance of points on the map.
+
+    Returns:
+        ``(N, 2)`` float32.
+
+    Raises:
+        UserError: If features are not ``(N, D)``, the method is unknown, or the neighbourhood does not fit.
+    """
+    unit = unit_rows(features, "features")
+    if method not in METHODS:
+        raise unknown("map", method, METHODS)
+    if not 2 <= neighbours < len(unit):
+        raise UserError(f"neighbours: expected 2 to {len(unit) - 1}, got {neighbours}; take fewer, or more samples")
+    if method == "pca":
+        from sklearn.decomposition import PCA
+
+        return PCA(2, svd_solver="full").fit_transform(unit).astype(np.float32)
+    with warnings.catch_warnings():
+        # umap tells at its import that it finds no TensorFlow, which only its parametric variant needs.
+        warnings.simplefilter("ignore", ImportWarning)
+        from umap import UMAP  # compiles for some 20 seconds at its first import
+    # One job: with more of them a seed no longer fixes the result.
+    reducer = UMAP(n_neighbors=neighbours, min_dist=spread, metric="cosine", random_state=seed, n_jobs=1)
+    return np.asarray(reducer.fit_transform(unit.astype(np.float32)), dtype=np.float32)
+
+
+def trustworthiness(features: Array, coordinates: Array, neighbours: int = 15) -> float:
+    """How much of a map's neighbourhoods is real (Venna and Kaski, 2001): 1 all, about 0.5 for a random layout.
+
+    Args:
+        features: ``(N, D)``.
+        coordinates: ``(N, 2)``.
+        neighbours: Size of the neighbourhoods, at least 1 and below N / 2.
+
+    Raises:
+        UserError: If shapes do not fit, or the neighbourhood is too large.
+    """
+    from sklearn.manifold import trustworthiness as trust
+
+    unit, places = unit_rows(features, "features"), np.asarray(coordinates)
+    if len(places) != len(unit):
+        raise UserError(f"coordinates: expected {len(unit)} rows, got {len(places)}; pass the map of these features")
+    if not 1 <= neighbours < len(unit) / 2:
+        raise UserError(f"neighbours: expected 1 to below {len(unit) / 2:g}, got {neighbours}; take fewer")
+    return float(trust(unit, places, n_neighbors=neighbours, metric="cosine"))
+
+
+def maps(features: Array, seeds: Sequence[int] = (0, 1, 2), neighbours: int = 15) -> list[Map]:
+    """PCA, which has no seed, beside UMAP with several.
+
+    Args:
+        features: ``(N, D)``.
+        seeds: Of UMAP; the first one's map is kept.
+        neighbours: Of UMAP and of the trustworthiness of both.
+
+    Raises:
+        UserError: As :func:`embed`, or if there is no seed.
+    """
+    if not seeds:
+        raise UserError("seeds: expected at least one, got none; pass (0,)")
+    flat = embed(features, "pca", neighbours=neighbours)
+    laid = [embed(features, "umap", seed, neighbours=neighbours) for seed in seeds]
+    return [
+        Map("pca", flat, (trustworthiness(features, flat, neighbours),)),
+        Map("umap", laid[0], tuple(trustworthiness(features, each, neighbours) for each in laid)),
+    ]

@@ -1,0 +1,5 @@
+"""Widgets that live in a static page: all that they need travels in the page, and nothing asks for a kernel."""
+
+from fer_core.widgets.explorer import EmbeddingExplorer, explore
+
+__all__ = ["EmbeddingExplorer", "explore"]

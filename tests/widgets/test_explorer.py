@@ -1,0 +1,155 @@
+"""The explorer's state travels whole in a notebook, its script needs nothing, and it works in a browser by itself."""
+
+import base64
+import importlib.resources
+import json
+import re
+import shutil
+
+import nbformat
+import numpy as np
+import pytest
+from ipywidgets import Widget
+
+from fer_core.errors import UserError
+from fer_core.plots import LOOKS
+from fer_core.widgets import explore
+
+CLASSES = ("fear", "surprise", "anger")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture
+def points():
+    """Twelve places on a line, four a class."""
+    return np.stack([np.arange(12.0), np.zeros(12)], 1), np.arange(12) % 3
+
+
+@pytest.fixture
+def widget(points):
+    made = explore(*points, CLASSES, title="A line", captions=[f"face {place}" for place in range(12)])
+    yield made
+    made.close()
+
+
+def _files():
+    folder = importlib.resources.files("fer_core.widgets")
+    return {name: folder.joinpath(name).read_text(encoding="utf-8") for name in ("explorer.js", "explorer.css")}
+
+
+def test_state_survives_a_notebook(widget, points, tmp_path):
+    widget.shown = [True, False, True]
+    notebook = nbformat.v4.new_notebook()
+    state = Widget.get_manager_state(widgets=[widget])
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
+    nbformat.write(notebook, tmp_path / "copy.ipynb")
+    read = json.loads((tmp_path / "copy.ipynb").read_text())["metadata"]["widgets"]
+    (model,) = (
+        each
+        for each in read["application/vnd.jupyter.widget-state+json"]["state"].values()
+        if each["model_module"] == "anywidget"
+    )
+    sent = {tuple(buffer["path"]): base64.b64decode(buffer["data"]) for buffer in model["buffers"]}
+    assert np.frombuffer(sent["points",], "<f4").reshape(-1, 2).tolist() == points[0].tolist()
+    assert np.frombuffer(sent["labels",], np.uint8).tolist() == points[1].tolist()
+    state = model["state"]
+    assert state["classes"] == list(CLASSES)
+    assert state["shown"] == [True, False, True]
+    assert state["colors"] == [LOOKS[name][0] for name in CLASSES]
+    assert state["captions"][3] == "face 3"
+    # Without a kernel the page has nothing but this text to run.
+    assert state["_esm"] == _files()["explorer.js"]
+    assert state["_css"] == _files()["explorer.css"]
+
+
+def test_nothing_is_fetched():
+    for name, text in _files().items():
+        assert not re.search(r"https?:|//[a-z]|\bimport\b|@import|fetch\(|url\(", text), name
+
+
+def test_a_map_of_thousands_stays_small(points):
+    many = explore(np.zeros((5000, 2)), np.zeros(5000, int), CLASSES, title="Many")
+    assert len(many.points) + len(many.labels) == 5000 * 9
+    many.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"coordinates": np.zeros((12, 3))}, r"coordinates: expected finite numbers \(N, 2\), got shape \(12, 3\)"),
+        ({"coordinates": np.full((12, 2), np.nan)}, "coordinates: expected finite"),
+        ({"labels": np.zeros(3, int)}, r"labels: expected 12 integers, got int64 of shape \(3,\)"),
+        ({"labels": np.full(12, 3)}, r"labels: expected 0\.\.2"),
+        ({"captions": ["one"]}, "captions: expected 12 or none, got 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, message, points):
+    given = {"coordinates": points[0], "labels": points[1], "captions": (), **change}
+    with pytest.raises(UserError, match=message):
+        explore(given["coordinates"], given["labels"], CLASSES, title="A line", captions=given["captions"])
+
+
+PAGE = """async ([script, style, state]) => {
+  const listeners = [];
+  window.model = {
+    get: (name) => state[name],
+    set: (name, value) => { state[name] = value; listeners.forEach(([on, act]) => on === `change:${name}` && act()); },
+    save_changes: () => {}, on: (name, act) => listeners.push([name, act]), off: () => {},
+  };
+  const view = (values) => {  // at an offset that no float may start at
+    const held = new Uint8Array(values.length + 1);
+    held.set(values, 1);
+    return new DataView(held.buffer, 1);
+  };
+  state.points = view(state.points);
+  state.labels = view(state.labels);
+  document.head.append(Object.assign(document.createElement("style"), { textContent: style }));
+  const code = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+  code.default.render({ model: window.model, el: document.body });
+}"""
+
+
+@pytest.mark.book
+@pytest.mark.parametrize("width", [1000, 360])
+def test_it_works_by_mouse_and_keyboard(widget, width):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip(f"needs a browser, found none of {', '.join(BROWSERS)}")
+    names = ("classes", "colors", "markers", "captions", "shown", "title")
+    state = {name: getattr(widget, name) for name in names}
+    state |= {"points": list(widget.points), "labels": list(widget.labels)}
+    files = _files()
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--headless", "--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        wrong = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.set_content("<!doctype html><html lang=en><body></body></html>")
+        page.evaluate(PAGE, [files["explorer.js"], files["explorer.css"], state])
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        told, area = page.get_by_role("status"), page.get_by_role("application", name="A line")
+
+        area.focus()
+        page.keyboard.press("ArrowRight")
+        assert told.inner_text() == "anger: face 5"
+        page.keyboard.press("ArrowRight")
+        assert told.inner_text() == "fear: face 6"
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowLeft")
+        assert told.inner_text() == "surprise: face 4"
+
+        page.get_by_label("surprise").uncheck()
+        assert page.evaluate("model.get('shown')") == [True, False, True]
+        assert told.inner_text() == ""
+        page.keyboard.press("Tab")  # anger's box
+        page.keyboard.press("Space")
+        assert page.evaluate("model.get('shown')") == [True, False, False]
+
+        page.evaluate("model.set('shown', [true, true, true])")
+        assert page.get_by_label("surprise").is_checked()
+        box = area.locator("canvas").bounding_box()
+        page.mouse.move(box["x"] + 14, box["y"] + box["height"] - 14)
+        assert told.inner_text() == "fear: face 0"
+        assert wrong == []
+        browser.close()
