@@ -1,0 +1,13 @@
+// Mends what the theme and docutils get wrong for screen readers, as axe-core finds it; loaded when the page is parsed.
+(() => {
+  const each = (selector, change) => document.querySelectorAll(selector).forEach(change);
+  // The button's own text, with its keys, is its name; a label beside it is another one.
+  each(".search-button-field", (button) => button.removeAttribute("aria-label"));
+  // The icons of one button have names of their own beside the button's; drawn as SVG, they hold them as an element.
+  each(".theme-switch", (icon) => {
+    icon.removeAttribute("title");
+    icon.querySelector("title")?.remove();
+  });
+  // The entries of a list of citations carry a role that a list may not hold, and that has been withdrawn since.
+  each(".citation-list > .citation", (entry) => entry.setAttribute("role", "listitem"));
+})();

@@ -1,0 +1,170 @@
+"""Runs the book's notebooks with papermill, several at once, each copy there whole or not at all."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+import papermill
+import torch
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from book import stamps
+from book.layout import Layout, Notebook
+from book.stamps import Inputs, Stamp
+from fer_core import hardware
+from fer_core.errors import UserError
+
+CELL_TIMEOUT = 1800  # seconds; a cell of a page that is built live takes far less, so one that hangs ends the build
+_HEARTBEAT = 60  # seconds between signs of life
+
+
+class NotebookError(UserError):
+    """A notebook whose cell raised, hung, or lost its kernel."""
+
+
+def execute_all(
+    layout: Layout, profile: str, jobs: int, say: Callable[[str], None], force: bool = False
+) -> list[tuple[Notebook, Stamp]]:
+    """Executes the notebooks whose copies are missing or stale.
+
+    Args:
+        layout: The book.
+        profile: Given to each notebook's ``profile`` parameter.
+        jobs: Notebooks at once; the processor's cores are shared among them.
+        say: Takes lines of progress.
+        force: Execute all notebooks.
+
+    Returns:
+        The notebooks that ran, in the order in which they ended.
+
+    Raises:
+        NotebookError: If any failed, after all have ended; names each notebook and cell.
+    """
+    declared = {notebook: stamps.declared_data(layout, notebook) for notebook in layout.notebooks}
+    used = sorted({name for names in declared.values() for name in names})
+    if used:
+        # Before any notebook runs: two that start at once would render or decode the same data twice.
+        say(f"reading {', '.join(used)} (the first time takes a minute or more)")
+    data = stamps.fingerprints(used)
+    waiting: dict[Notebook, Inputs] = {}
+    for notebook, names in declared.items():
+        now = stamps.inputs(layout, notebook, profile, {name: data[name] for name in sorted(names)})
+        reason = stamps.stale(stamps.read(layout.root / notebook.executed), now)
+        if reason or force:
+            say(f"{notebook.source}: {reason or 'executed again, as asked'}")
+            waiting[notebook] = now
+        else:
+            say(f"{notebook.source}: up to date")
+    return _run(layout, waiting, jobs, say) if waiting else []
+
+
+def _run(
+    layout: Layout, waiting: Mapping[Notebook, Inputs], jobs: int, say: Callable[[str], None]
+) -> list[tuple[Notebook, Stamp]]:
+    workers = min(jobs, len(waiting))
+    threads = max(1, hardware.describe()["cores"] // workers)
+    done: list[tuple[Notebook, Stamp]] = []
+    failed: list[str] = []
+    # Not forked: torch and the kernel client hold threads that a fork would lose.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _limit_threads, (threads,)) as pool:
+        running: dict[Future[Stamp], Notebook] = {
+            pool.submit(execute, layout.root, notebook, now, threads): notebook for notebook, now in waiting.items()
+        }
+        start = time.monotonic()
+        while running:
+            ended, _ = wait(running, timeout=_HEARTBEAT, return_when=FIRST_COMPLETED)
+            for future in ended:
+                notebook = running.pop(future)
+                try:
+                    stamp = future.result()
+                except NotebookError as error:
+                    failed.append(str(error))
+                    say(f"failed: {error}")
+                else:
+                    done.append((notebook, stamp))
+                    say(f"{notebook.source}: ran in {stamp.seconds:.0f} s ({len(done)} of {len(waiting)})")
+            if not ended:
+                left = ", ".join(notebook.source for notebook in running.values())
+                say(f"still running or waiting after {time.monotonic() - start:.0f} s: {left}")
+    if failed:
+        raise NotebookError("; ".join(failed))
+    return done
+
+
+def _limit_threads(threads: int) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # kernels inherit it
+
+
+def execute(root: Path, notebook: Notebook, now: Inputs, threads: int) -> Stamp:
+    """Executes one notebook and puts its stamped copy in place.
+
+    Args:
+        root: The book's root.
+        notebook: What to execute; it runs in its own folder, as in JupyterLab.
+        now: What it is made from; goes into the stamp.
+        threads: Threads that it may use, for the stamp.
+
+    Raises:
+        NotebookError: If it did not run to its end; its copy from before, if any, stays as it is.
+    """
+    source, target = root / notebook.source, root / notebook.executed
+    unfinished = Layout(root).work / "executing" / target.name
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    started, clock = datetime.now(UTC), time.monotonic()
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(unfinished),
+            parameters={"profile": now.profile},
+            kernel_name="python3",
+            cwd=str(source.parent),
+            progress_bar=False,
+            execution_timeout=CELL_TIMEOUT,
+            extra_arguments=["--log-level=ERROR"],
+        )
+    except PapermillExecutionError as error:
+        where, what = _cell(source, error.source), f"{error.ename}: {error.evalue}"
+        raise NotebookError(_failure(notebook, f"{where} raised {what}", unfinished, root)) from None
+    except CellTimeoutError:
+        raise NotebookError(_failure(notebook, f"a cell took over {CELL_TIMEOUT} s", unfinished, root)) from None
+    except DeadKernelError:
+        raise NotebookError(_failure(notebook, "its kernel died (out of memory?)", unfinished, root)) from None
+    copy = _clean(nbformat.read(unfinished, as_version=4))
+    machine = {**hardware.describe("cuda" if torch.cuda.is_available() else "cpu"), "threads": threads}
+    seconds = round(time.monotonic() - clock, 1)
+    stamp = Stamp(now, started.strftime("%Y-%m-%dT%H:%M:%SZ"), seconds, machine, hardware.versions())
+    stamps.attach(copy, stamp)
+    nbformat.write(copy, unfinished)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.replace(target)
+    return stamp
+
+
+def _failure(notebook: Notebook, what: str, unfinished: Path, root: Path) -> str:
+    reason = " ".join(what.split())
+    return f"{notebook.source}: {reason}; mend it (what ran so far: {unfinished.relative_to(root).as_posix()})"
+
+
+def _cell(source: Path, code: str) -> str:
+    """The cell's place in the clean notebook, counted from 1, and the line that it opens with."""
+    cells = nbformat.read(source, as_version=4).cells
+    place = next((position for position, cell in enumerate(cells, 1) if cell.source == code), None)
+    first = code.strip().partition("\n")[0]
+    return f"cell {place} ({first})" if place else f"a cell ({first})"
+
+
+def _clean(copy: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The copy without papermill's notes, which name paths of this machine, and with injected parameters hidden."""
+    copy.metadata.pop("papermill", None)
+    for cell in copy.cells:
+        cell.metadata.pop("papermill", None)
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags:
+            cell.metadata["tags"] = [*tags, "remove-cell"]
+    return copy

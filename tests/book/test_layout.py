@@ -1,0 +1,31 @@
+"""The book's files as its table of contents and configuration name them."""
+
+import pytest
+
+from book.layout import Notebook
+from fer_core.errors import UserError
+
+
+def test_notebooks_are_the_pages_made_of_executed_copies(small_book):
+    assert small_book.pages == ["book/index", "book/notebooks/one", "book/notebooks/two"]
+    assert small_book.notebooks[1] == Notebook("book/notebooks/two", "notebooks/two.ipynb", "book/notebooks/two.ipynb")
+
+
+def test_a_chapter_without_a_notebook_is_named(small_book):
+    (small_book.root / "notebooks" / "two.ipynb").unlink()
+    with pytest.raises(UserError, match=r"expected notebooks/two\.ipynb for the page book/notebooks/two"):
+        _ = small_book.notebooks
+
+
+def test_the_repository_is_unset_or_its_address(small_book):
+    assert small_book.repository is None
+    small_book.config["repository"]["url"] = "https://example.org/owner/name"
+    assert small_book.repository == "https://example.org/owner/name"
+
+
+def test_evidence_is_records_and_published_numbers(small_book):
+    for name in ("records/coop/full-seed0.json", "published/a.csv", "published/notes.txt", "page.md"):
+        path = small_book.root / "book" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert [path.name for path in small_book.evidence] == ["a.csv", "full-seed0.json"]
