@@ -75,7 +75,7 @@ def test_clips_are_encoded_frame_by_frame(clip):
 
 def test_facts_of_the_embedded_model(clip):
     assert (clip.name, clip.image_size, clip.patch_grid, clip.embed_dim) == ("embedded:random", 64, (8, 8), 128)
-    assert (clip.visual_width, clip.visual_layers, clip.text_width, clip.text_layers) == (192, 6, 128, 4)
+    assert (clip.visual_width, clip.visual_layers, clip.text_width, clip.text_layers) == (160, 6, 128, 4)
     assert clip.context_length == 77
     assert clip.logit_scale == pytest.approx(1 / 0.07, rel=1e-6)
     parameters = sum(parameter.numel() for parameter in clip.parameters())

@@ -88,7 +88,7 @@ def test_files_that_do_not_fit_are_told_in_one_line(clip, tmp_path):
     full = dict(clip.model.state_dict())
     cases = {
         "no visual.proj": {name: tensor for name, tensor in full.items() if name != "visual.proj"},
-        "shape": {**full, "visual.proj": torch.zeros(192, 64)},
+        "shape": {**full, "visual.proj": torch.zeros(160, 64)},
         "more": {**full, "visual.more": torch.zeros(1)},
     }
     for index, (_, content) in enumerate(cases.items()):
@@ -100,7 +100,7 @@ def test_files_that_do_not_fit_are_told_in_one_line(clip, tmp_path):
     (tmp_path / "notes.txt").write_text("no weights")
     messages = {
         "0.safetensors": "expected visual.proj of embedded .* found none",
-        "1.safetensors": r"shape \(192, 128\) .* got \(192, 64\)",
+        "1.safetensors": r"shape \(160, 128\) .* got \(160, 64\)",
         "2.safetensors": "got visual.more too",
         "cut.safetensors": "could not be read",
         "empty.pt": "could not be read",
