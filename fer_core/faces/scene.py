@@ -107,7 +107,7 @@ def sample(count: int, generator: torch.Generator, variety: float = 1.0) -> Scen
     top = 0.08 + 0.84 * uniform(count, 1) + 0.18 * (uniform(count, 3) - 0.5)
     bottom = top * (0.65 + 0.5 * uniform(count, 1))
     occlusion = torch.multinomial(
-        torch.tensor([1.0 - 0.16 * variety, 0.10 * variety, 0.06 * variety]).repeat(count, 1), 1, generator=generator
+        torch.tensor([1.0 - 0.08 * variety, 0.05 * variety, 0.03 * variety]).repeat(count, 1), 1, generator=generator
     )[:, 0]
     masks = torch.tensor([[0.55, 0.72, 0.82], [0.92, 0.93, 0.93], [0.12, 0.12, 0.13]])
     light = torch.stack([1.3 * around(count), -0.45 + 0.7 * around(count)], 1)

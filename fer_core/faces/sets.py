@@ -25,7 +25,7 @@ from fer_core.faces.render import effective_units, render
 from fer_core.folders import cache_folder
 
 #: Raise it with every change that alters a picture or a label: it is part of each fingerprint and of the cache's key.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 _CHUNK = 64  # faces rendered at once
 
@@ -55,6 +55,7 @@ class SetSpec:
 
 _EIGHT = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 _ELEVEN = (*_EIGHT, "anxiety", "helplessness", "disappointment")
+_CLEAR = expressions.Variation(weakest=0.50, blend=0.15)
 _FAINT = expressions.Variation(weakest=0.25, blend=0.10)
 
 
@@ -64,7 +65,7 @@ def _subjects(name: str) -> SetSpec:
 
 
 SETS: dict[str, SetSpec] = {
-    "facs-still-8": SetSpec(_EIGHT, (8000, 1200, 2400), (1000, 150, 300)),
+    "facs-still-8": SetSpec(_EIGHT, (8000, 1200, 2400), (1000, 150, 300), variation=_CLEAR),
     "facs-clip-7": SetSpec(_EIGHT[:7], (2100, 420, 840), (300, 60, 120), frames=8),
     "facs-clip-11": SetSpec(_ELEVEN, (2750, 550, 1100), (250, 50, 100), frames=8),
     "facs-pain": _subjects("pain"),
