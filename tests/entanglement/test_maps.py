@@ -32,7 +32,6 @@ def test_trustworthiness_is_one_for_the_map_itself_and_low_for_a_shuffled_one():
     assert entanglement.trustworthiness(circle, shuffled, 5) < 0.65
 
 
-@pytest.mark.slow  # umap compiles at its first import and fit
 def test_umap_is_seeded_and_keeps_neighbourhoods(features):
     x, labels = features
     pca, umap = entanglement.maps(x, seeds=(3, 4), neighbours=10)
