@@ -141,7 +141,9 @@ def html(table: Table) -> str:
             marks.append(f'<a href="#{base}-note-{number}" aria-label="note {number}">{number}</a>')
         return escape(_text(cell)) + (f" <sup>{' '.join(marks)}</sup>" if marks else "")
 
-    lines = [f'<table class="fer-table" id="{base}">', f"<caption>{escape(table.caption)}</caption>", "<thead><tr>"]
+    # The theme keeps tables of the class "dataframe" readable on a dark page.
+    opening = f'<table class="fer-table dataframe" id="{base}">'
+    lines = [opening, f"<caption>{escape(table.caption)}</caption>", "<thead><tr>"]
     lines += [f'<th scope="col">{escape(title)}</th>' for title in _titles(table)]
     lines += ["</tr></thead>", "<tbody>"]
     for row in table.rows:

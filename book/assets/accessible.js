@@ -3,10 +3,12 @@
   const each = (selector, change) => document.querySelectorAll(selector).forEach(change);
   // The button's own text, with its keys, is its name; a label beside it is another one.
   each(".search-button-field", (button) => button.removeAttribute("aria-label"));
-  // The icons of one button have names of their own beside the button's; drawn as SVG, they hold them as an element.
+  // The icons of one button have names of their own beside the button's. Where they are drawn as SVG already, the name
+  // is an element that they point to; where not yet, drawing keeps what is said here.
   each(".theme-switch", (icon) => {
-    icon.removeAttribute("title");
+    for (const name of ["title", "role", "aria-labelledby"]) icon.removeAttribute(name);
     icon.querySelector("title")?.remove();
+    icon.setAttribute("aria-hidden", "true");
   });
   // The entries of a list of citations carry a role that a list may not hold, and that has been withdrawn since.
   each(".citation-list > .citation", (entry) => entry.setAttribute("role", "listitem"));

@@ -97,8 +97,11 @@ def test_fingerprint_sees_every_change(monkeypatch):
     drawn = sets.draw("facs-still-8", "test", 16)
     before = sets.fingerprint("facs-still-8", "test", drawn)
     assert before == sets.fingerprint("facs-still-8", "test", sets.draw("facs-still-8", "test", 16))
-    changed = dataclasses.replace(drawn, units=drawn.units + 0.01)
+    changed = dataclasses.replace(drawn, label=drawn.label.flip(0))
     assert sets.fingerprint("facs-still-8", "test", changed) != before
+    # A last digit of a drawn intensity is no other data set.
+    rounded = dataclasses.replace(drawn, units=drawn.units * (1 + 1e-6))
+    assert sets.fingerprint("facs-still-8", "test", rounded) == before
     monkeypatch.setattr(sets, "GENERATOR_VERSION", 999)
     assert sets.fingerprint("facs-still-8", "test", drawn) != before
 
