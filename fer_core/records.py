@@ -6,16 +6,13 @@ path, host name or user name of the machine that wrote it.
 
 import json
 import math
-import os
 import re
-import secrets
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from fer_core import config
+from fer_core import atomic, config
 from fer_core.errors import UserError
 
 SCHEMA = 1
@@ -23,9 +20,6 @@ SCHEMA = 1
 # What may differ between two runs of one result: what they cost, and where and with which versions they ran.
 CIRCUMSTANCES = ("seconds", "peak_memory", "hardware", "versions", "commit")
 _CIRCUMSTANCES_OF_AN_EPOCH = ("seconds", "images_per_second")
-
-# A temporary file lives for milliseconds; one of this age was left by a killed process.
-_LEFTOVER_SECONDS = 600
 
 _METRICS = ("war", "uar", "f1", "recall", "confusion", "classes", "n")
 
@@ -158,40 +152,11 @@ def write(record: Record, folder: Path | str | None = None) -> Path:
     # One line a row of numbers, so that a confusion matrix reads as one. No JSON string holds a raw line break.
     text = re.sub(r"\[\n[\s\d.,eE+-]+\]", lambda found: " ".join(found[0].split()), text)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path.parent)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        with atomic.replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"records: cannot write {path} ({error.strerror}); pass another folder as --records") from error
     return path
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename in the folder last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Removes temporary files of killed processes, and leaves those that another process may still be writing."""
-    for leftover in folder.glob(".*.tmp"):
-        try:
-            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
-                leftover.unlink()
-        except FileNotFoundError:  # another run cleaned it first
-            continue
 
 
 def _refuse_non_finite(value: Any, where: str) -> None:

@@ -3,21 +3,17 @@
 import hashlib
 import logging
 import math
-import os
 import shutil
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from fer_core import atomic
 from fer_core.errors import UserError
 from fer_core.folders import cache_folder
 
 logger = logging.getLogger(__name__)
-
-_LEFTOVER_SECONDS = 3600  # a temporary file older than this belongs to a process that was killed
 
 
 def cached_array(key: str, build: Callable[[], np.ndarray]) -> np.ndarray:
@@ -41,11 +37,13 @@ def cached_array(key: str, build: Callable[[], np.ndarray]) -> np.ndarray:
         logger.warning("the cached file %s is damaged; building it anew", path.name)
         path.unlink(missing_ok=True)
     array = build()
-    try:
-        return _store(folder, key, array)
-    except OSError as error:
-        logger.warning("the cache folder cannot be written (%s); set FER_CACHE to one that can", error.strerror)
-        return array
+    target = folder / f"{key}.{content_hash(array)}.npy"
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # np.save adds a suffix to a path
+            np.save(file, array, allow_pickle=False)
+
+    return np.load(target, mmap_mode="r", allow_pickle=False) if atomic.keep(target, write) else array
 
 
 def content_hash(array: np.ndarray) -> str:
@@ -60,30 +58,6 @@ def _load(path: Path) -> np.ndarray | None:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what killed processes left."""
-    for leftover in folder.glob("*.tmp"):
-        if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
-            leftover.unlink(missing_ok=True)
-
-
-def _store(folder: Path, key: str, array: np.ndarray) -> np.ndarray:
-    folder.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
-    target = folder / f"{key}.{content_hash(array)}.npy"
-    descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:  # an interrupt too must leave nothing behind
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return np.load(target, mmap_mode="r", allow_pickle=False)
 
 
 def built_array(
@@ -111,10 +85,8 @@ def built_array(
     if found is not None and found.shape == shape and found.dtype == dtype:
         return found
     need = math.prod(shape) * np.dtype(dtype).itemsize
-    temporary = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
         free = shutil.disk_usage(folder).free
         if need > free:
             raise UserError(
@@ -122,21 +94,14 @@ def built_array(
                 "set FER_CACHE to a larger disk, choose a smaller size, or leave store out"
             )
         logger.info("building a store of %.2f GiB in %s, once", need / 2**30, folder)
-        descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-        os.close(descriptor)
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-        fill(array)
-        array.flush()
-        del array
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        with atomic.replacing(target) as temporary:
+            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+            fill(array)
+            array.flush()
+            del array
     except OSError as error:
         raise UserError(
             f"{folder}: expected to write the store there, got: {error.strerror}; set FER_CACHE to a folder that can "
             "be written, or leave store out"
         ) from error
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
     return np.load(target, mmap_mode="r", allow_pickle=False)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from fer_core.faces.canvas import EXTENT
 from fer_core.faces.lower import mouth_lines
-from fer_core.faces.muscles import Shape
+from fer_core.faces.muscles import OUTLINE, Shape, half_width
 from fer_core.faces.pose import Pose
 from fer_core.faces.upper import brow_line, lid_lines
 
@@ -29,13 +29,8 @@ def jaw_line(shape: Shape, t: Tensor) -> tuple[Tensor, Tensor]:
     """
     angle = (1 - t.abs()) * (torch.pi / 2)
     bottom = (shape.chin + shape.drop)[:, None]
-    # The outline is a superellipse of exponent 2.35 whose width narrows towards the chin.
-    v = bottom * torch.sin(angle).clamp(min=0.0) ** (2 / 2.35) * 1.0
-    fall = v.clamp(min=0.0) ** 1.7
-    clench, blow = shape.unit("AU31")[:, None], shape.unit("AU33")[:, None]
-    jaw = 1 - shape.jaw_taper[:, None] * fall + 0.035 * clench * torch.exp(-(((v - 0.42) / 0.20) ** 2))
-    jaw = jaw + 0.11 * blow * torch.exp(-(((v - 0.46) / 0.22) ** 2))
-    u = shape.face_width[:, None] * jaw * torch.cos(angle).clamp(min=0.0) ** (2 / 2.35)
+    v = bottom * torch.sin(angle).clamp(min=0.0) ** (2 / OUTLINE)
+    u = half_width(shape, v) * torch.cos(angle).clamp(min=0.0) ** (2 / OUTLINE)
     return u * torch.sign(t), v
 
 

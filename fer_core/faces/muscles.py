@@ -6,13 +6,16 @@ are in face coordinates (x to the viewer's right, y down, the eyes near y = -0.0
 Friesen and Hager, 2002).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from fer_core.faces.action_units import column
 from fer_core.faces.identity import Identity
+
+#: The head's outline is a superellipse of this exponent whose width narrows towards the chin.
+OUTLINE = 2.35
 
 
 @dataclass
@@ -57,6 +60,10 @@ class Shape:
     def unit(self, code: str) -> Tensor:
         """``(B,)`` intensity of an action unit."""
         return self.units[:, column(code)]
+
+    def take(self, positions: Tensor) -> "Shape":
+        """The faces at the given positions, in that order, with repetition."""
+        return Shape(**{field.name: getattr(self, field.name)[positions] for field in fields(self)})
 
 
 def shape(units: Tensor, identity: Identity) -> Shape:
@@ -171,3 +178,20 @@ def shape(units: Tensor, identity: Identity) -> Shape:
         upper_lip=upper_lip,
         lower_lip=lower_lip,
     )
+
+
+def half_width(shape: Shape, v: Tensor) -> Tensor:
+    """Half the width of the head where its outline would be widest, were it not rounded to skull and chin.
+
+    Args:
+        shape: ``B`` faces; clenched jaws (AU31) and blown cheeks (AU33) widen it.
+        v: ``(B, K)`` or ``(K,)`` heights.
+
+    Returns:
+        ``(B, K)``.
+    """
+    clench, blow = shape.unit("AU31")[:, None], shape.unit("AU33")[:, None]
+    jaw = 1 - shape.jaw_taper[:, None] * v.clamp(min=0.0) ** 1.7
+    jaw = jaw + 0.035 * clench * torch.exp(-(((v - 0.42) / 0.20) ** 2))
+    jaw = jaw + 0.11 * blow * torch.exp(-(((v - 0.46) / 0.22) ** 2))
+    return shape.face_width[:, None] * jaw

@@ -6,8 +6,6 @@ position alone, so the first N samples of a split are the same whether N or all 
 
 import dataclasses
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fer_core import config
+from fer_core import atomic, config
 from fer_core.errors import UserError, unknown
 from fer_core.faces import captions, expressions, identity, scene, sequences
 from fer_core.faces.camera import to_bytes
@@ -221,7 +219,7 @@ def load(
     name: str, split: str, cache: Path | None = None, limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> FacsSet:  # fmt: skip
-    """One split of a set, from the cache or drawn now.
+    """One split of a set, from the cache or drawn now. A cache that cannot be written is told of and does no harm.
 
     Args:
         name: Out of :func:`names`.
@@ -234,7 +232,7 @@ def load(
         The split.
 
     Raises:
-        UserError: For an unknown set or split, a limit below 1, or a cache that cannot be written.
+        UserError: For an unknown set or split, or a limit below 1.
     """
     if limit is not None and limit < 1:
         raise UserError(f"limit of {name}: expected at least 1 sample, got {limit}")
@@ -295,19 +293,17 @@ def read_tensors(path: Path) -> dict[str, Tensor] | None:
         return None
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes tensors at once: an interrupt or a full disk leaves nothing half written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-        os.close(handle)
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> bool:
+    """Keeps tensors in the cache: an interrupt or a full disk leaves nothing half written.
+
+    Returns:
+        Whether the file could be written; if not, a warning has been logged.
+    """
+
+    def write(temporary: Path) -> None:
         try:
-            save_file(tensors, name)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"cannot keep rendered faces in {path.parent}: {error}; free space or point FER_CACHE to another folder"
-        ) from error
+            save_file(tensors, temporary)
+        except SafetensorError as error:  # what it makes of a full disk
+            raise OSError(str(error)) from error
+
+    return atomic.keep(path, write)

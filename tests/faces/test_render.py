@@ -115,7 +115,8 @@ def test_unproject_inverts_project(yaw, pitch, neutral):
     # The inner face, where features are; its rim turns away.
     across, down = torch.meshgrid(torch.linspace(-0.5, 0.5, 21), torch.linspace(-0.6, 0.8, 21), indexing="xy")
     x, y = pose.project(across[None], down[None])
-    u, v = pose.unproject(*pose.upright(x, y))
+    (x_of_x, x_of_y), (y_of_x, y_of_y) = pose.upright(x, y)
+    u, v = pose.unproject(x_of_x + x_of_y, y_of_x + y_of_y)
     assert (u[0] - across).abs().max() < 0.02
     assert (v[0] - down).abs().max() < 0.02
 

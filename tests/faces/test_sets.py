@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from fer_core.errors import UserError
 from fer_core.faces import CODES, sets
@@ -77,11 +78,25 @@ def test_interrupt_leaves_nothing(tmp_path):
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_unwritable_cache(tmp_path):
+def test_a_cache_that_cannot_be_written_costs_one_warning(tmp_path, caplog):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(UserError, match="point FER_CACHE to another folder"):
-        sets.load("facs-still-8", "test", blocked, limit=1)
+    faces = sets.load("facs-still-8", "test", blocked, limit=2)
+    assert torch.equal(faces.image, sets.load("facs-still-8", "test", tmp_path, limit=2).image)
+    (warning,) = caplog.messages
+    assert "FER_CACHE" in warning
+
+
+def test_a_full_disk_costs_one_warning(tmp_path, caplog, monkeypatch):
+    def full(tensors, path):
+        path.write_bytes(b"half")
+        raise SafetensorError("IoError(Os { code: 28, kind: StorageFull })")
+
+    monkeypatch.setattr(sets, "save_file", full)
+    assert len(sets.load("facs-still-8", "test", tmp_path, limit=1)) == 1
+    (warning,) = caplog.messages
+    assert "StorageFull" in warning
+    assert not list((tmp_path / "faces").iterdir())
 
 
 def test_errors_name_what_is_known():

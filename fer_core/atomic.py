@@ -1,0 +1,85 @@
+"""Files that are there whole or not at all, however a process ends."""
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_LEFTOVER_SECONDS = 3600  # a temporary file older than this belongs to a process that was killed
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place when the block ends.
+
+    The folder is made if it is missing, and cleared of what killed processes left there. The file's content reaches
+    the disk before the file gets its name, so that even a power cut leaves the old file or the new one. An exception
+    or an interrupt inside the block removes the temporary file and leaves ``path`` as it was.
+
+    Args:
+        path: The file to write.
+
+    Yields:
+        The temporary file, empty; its name ends with ``.tmp``.
+
+    Raises:
+        OSError: If the folder cannot be written to or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path.parent)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        temporary.touch(exist_ok=False)
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+    except BaseException:  # an interrupt too must leave nothing behind
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def keep(path: Path, write: Callable[[Path], None]) -> bool:
+    """Writes a file of the cache folder, which only saves time: where that fails, the work goes on without it.
+
+    Args:
+        path: The file.
+        write: Writes its content to the path that it is given; a disk that is full shows as ``OSError``.
+
+    Returns:
+        Whether the file is there; if not, one warning has said why and named ``FER_CACHE``.
+    """
+    try:
+        with replacing(path) as temporary:
+            write(temporary)
+    except OSError as error:
+        logger.warning(
+            "cannot keep %s in %s (%s): free some space, or set FER_CACHE to a folder that can be written to",
+            path.name,
+            path.parent,
+            error.strerror or error,
+        )
+        return False
+    return True
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for leftover in folder.glob(".*.tmp"):
+        try:
+            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+                leftover.unlink()
+        except FileNotFoundError:  # another process removed it first
+            continue
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

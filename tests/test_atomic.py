@@ -1,0 +1,49 @@
+"""Files that are there whole or not at all."""
+
+import os
+import time
+
+import pytest
+
+from fer_core import atomic
+
+
+def test_the_old_file_or_the_new_one(tmp_path):
+    path = tmp_path / "deep" / "file"
+    with atomic.replacing(path) as temporary:
+        temporary.write_text("one")
+
+    def interrupted():
+        with atomic.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "one"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_clears_what_killed_processes_left_and_nothing_else(tmp_path):
+    old, young, other = tmp_path / ".a.1234.tmp", tmp_path / ".b.1234.tmp", tmp_path / "mine.tmp"
+    for file in (old, young, other):
+        file.touch()
+    for file in (old, other):
+        os.utime(file, (time.time() - 7200,) * 2)
+    with atomic.replacing(tmp_path / "file") as temporary:
+        temporary.write_text("x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.1234.tmp", "file", "mine.tmp"]
+
+
+def test_keeping_is_a_saving_that_may_fail(tmp_path, caplog):
+    assert atomic.keep(tmp_path / "file", lambda path: path.write_text("x"))
+
+    def full(path):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    assert not atomic.keep(tmp_path / "other", full)
+    (warning,) = caplog.messages
+    assert warning.startswith("cannot keep other in ")
+    assert "(No space left on device): free some space, or set FER_CACHE" in warning
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
