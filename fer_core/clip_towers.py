@@ -20,19 +20,20 @@ from fer_core.errors import UserError
 class BlockAdapter(nn.Module):
     """What a method may change in one transformer block; each place is the identity until it is overridden.
 
-    ``x`` is ``(B, L, W)``. ``block`` is open_clip's block and gives ``ln_1``, ``attn``, ``ln_2`` and ``mlp``. In the
-    image tower the sequence is the class token, the patches, and then this block's prompt tokens, if there are any.
+    ``x`` is ``(B, L, W)``, the residual stream where it enters that place. ``block`` is open_clip's block and gives
+    ``ln_1``, ``attn``, ``ln_2`` and ``mlp``. In the image tower the sequence is the class token, the patches, and then
+    this block's prompt tokens, if there are any.
     """
 
     def before(self, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
         """The block's input ``(B, L, W)``."""
         return x
 
-    def attention(self, delta: Tensor, normed: Tensor, block: ResidualAttentionBlock) -> Tensor:
+    def attention(self, delta: Tensor, normed: Tensor, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
         """What attention adds to the residual stream, ``(B, L, W)``; ``normed`` is ``ln_1(x)``."""
         return delta
 
-    def mlp(self, delta: Tensor, normed: Tensor, block: ResidualAttentionBlock) -> Tensor:
+    def mlp(self, delta: Tensor, normed: Tensor, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
         """What the MLP adds to the residual stream, ``(B, L, W)``; ``normed`` is ``ln_2(x)``."""
         return delta
 
@@ -61,6 +62,11 @@ class TextTokens:
     def to(self, device: torch.device | str) -> "TextTokens":
         """The same tokens on another device."""
         return replace(self, ids=self.ids.to(device), embedding=self.embedding.to(device), eos=self.eos.to(device))
+
+    def repeated(self, times: int) -> "TextTokens":
+        """All texts one after another, so many times: ``(times * N, L)``."""
+        ids, embedding = self.ids.repeat(times, 1), self.embedding.repeat(times, 1, 1)
+        return replace(self, ids=ids, embedding=embedding, eos=self.eos.repeat(times))
 
     def with_context(self, context: Tensor) -> "TextTokens":
         """Puts learnable vectors between SOS and the words, which keep their order and their EOS.
@@ -144,9 +150,9 @@ def _run_block(block: ResidualAttentionBlock, x: Tensor, mask: Tensor | None, ad
         return block(x, attn_mask=mask)
     x = adapter.before(x, block)
     normed = block.ln_1(x)
-    x = x + adapter.attention(block.ls_1(block.attention(normed, attn_mask=mask)), normed, block)
+    x = x + adapter.attention(block.ls_1(block.attention(normed, attn_mask=mask)), normed, x, block)
     normed = block.ln_2(x)
-    return x + adapter.mlp(block.ls_2(block.mlp(normed)), normed, block)
+    return x + adapter.mlp(block.ls_2(block.mlp(normed)), normed, x, block)
 
 
 def encode_image(

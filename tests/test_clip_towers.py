@@ -81,10 +81,10 @@ class Gate(BlockAdapter):
     def before(self, x, block):
         return self.gates[0] * x
 
-    def attention(self, delta, normed, block):
+    def attention(self, delta, normed, x, block):
         return self.gates[1] * delta
 
-    def mlp(self, delta, normed, block):
+    def mlp(self, delta, normed, x, block):
         return self.gates[2] * delta
 
 
@@ -108,14 +108,16 @@ def test_adapters_get_the_residual_branches(clip):
             self.x = 2 * x
             return self.x
 
-        def attention(self, delta, normed, block):
-            torch.testing.assert_close(normed, block.ln_1(self.x))
+        def attention(self, delta, normed, x, block):
+            torch.testing.assert_close(x, self.x)
+            torch.testing.assert_close(normed, block.ln_1(x))
             torch.testing.assert_close(delta, block.attn(normed, normed, normed, need_weights=False)[0])
             self.x = self.x + 2 * delta
             return 2 * delta
 
-        def mlp(self, delta, normed, block):
-            torch.testing.assert_close(normed, block.ln_2(self.x))
+        def mlp(self, delta, normed, x, block):
+            torch.testing.assert_close(x, self.x)
+            torch.testing.assert_close(normed, block.ln_2(x))
             torch.testing.assert_close(delta, block.mlp(normed))
             self.length = normed.shape[1]
             return delta

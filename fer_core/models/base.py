@@ -102,6 +102,14 @@ class Method(nn.Module, ABC):
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Called once before training, over un-augmented training batches; most methods need no such look."""
 
+    def end_epoch(self, epoch: int, epochs: int) -> None:
+        """Called after each epoch of training, before it is evaluated; what it changes must be a parameter or buffer.
+
+        Args:
+            epoch: From 1.
+            epochs: Of the whole training.
+        """
+
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """The trained parameters as an optimiser takes them: vectors and scalars are not decayed."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]

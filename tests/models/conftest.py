@@ -43,11 +43,16 @@ def make_batch() -> Callable[..., Batch]:
     def make(size: int = 6, frames: int | None = None, seed: int = 0) -> Batch:
         generator = torch.Generator().manual_seed(seed)
         shape = (size, 3, 32, 32) if frames is None else (size, frames, 3, 32, 32)
-        return Batch(
+        batch = Batch(
             image=torch.randn(shape, generator=generator),
             label=torch.arange(size) % len(CLASSES),
             index=torch.arange(size),
             votes=torch.randint(0, 5, (size, len(CLASSES)), generator=generator).float(),
         )
+        clips = shape[:-3]
+        batch.parsing = torch.randint(0, 16, (*clips, 32, 32), generator=generator, dtype=torch.uint8)
+        batch.landmarks = torch.rand(*clips, 68, 2, generator=generator)
+        batch.caption = [f"The brows of person {place} rise. The lips part." for place in range(size)]
+        return batch
 
     return make

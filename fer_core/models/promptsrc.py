@@ -1,0 +1,131 @@
+"""PromptSRC: prompts in both towers, held near the frozen CLIP.
+
+Khattak et al. 2023, "Self-regulating Prompts: Foundational Model Adaptation without Forgetting" (ICCV, arXiv
+2307.06948), section 3.2. CLIP's own weights stay frozen.
+
+    P_t, P_v    text_prompts, visual_prompts     T vectors anew in each of the first J blocks of either tower
+    f, g        features of the prompted towers; f', g' of the frozen ones, g' the mean over an ensemble of templates
+    L_img     = mean |f - f'|,  L_txt = mean |g - g'|                              equation 3
+    L_log     = KL(softmax of prompted logits, softmax of frozen logits)           equation 4
+    L         = L_ce + a L_img + b L_txt + c L_log                                 equation 5, a = 10, b = 25, c = 1
+
+The prompts that are used in the end are a Gaussian-weighted mean of those at the ends of all epochs (equation 6; mean
+and deviation are shares of the number of epochs). Paper: J = 9, T = 4, from "a photo of a"; 20 epochs with mean 15 and
+deviation 1 for base-to-new, 50 with 45 and 5 for few shots. Our reading: absolute differences are means over all
+values; the ensemble is this project's templates. Clips: the mean of their frames' features.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer_core.batch import Batch
+from fer_core.clip import Clip
+from fer_core.errors import UserError
+from fer_core.models.base import Method, Output, SupervisedConfig, cosine_logits, normalise, pool, register
+from fer_core.models.maple import deep_words, first_prompts
+from fer_core.models.zero_shot import PromptConfig, text_prototypes
+
+_STD = 0.02
+
+
+@dataclass(frozen=True)
+class PromptSrcConfig(SupervisedConfig, PromptConfig):
+    """Settings of PromptSRC; ``templates`` are those of the frozen text features.
+
+    Args:
+        depth: J, blocks of either tower that get prompts.
+        length: T, prompts of a block.
+        context_init: Words whose first T tokens the first text prompts start from; empty for a random start.
+        image_weight: a, how much the image feature is held at the frozen one.
+        text_weight: b, likewise the text features.
+        logit_weight: c, likewise the predictions.
+        aggregate: Whether to use the Gaussian-weighted mean of the prompts of all epochs.
+        aggregate_mean: Its centre, as a share of the epochs.
+        aggregate_deviation: Its width, as a share of the epochs.
+    """
+
+    depth: int = 9
+    length: int = 4
+    context_init: str = "a photo of a"
+    image_weight: float = 10.0
+    text_weight: float = 25.0
+    logit_weight: float = 1.0
+    aggregate: bool = True
+    aggregate_mean: float = 0.9
+    aggregate_deviation: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.depth < 1 or self.length < 1:
+            raise UserError(f"expected depth and length of at least 1, got {self.depth} and {self.length}; try 9 and 4")
+        if min(self.image_weight, self.text_weight, self.logit_weight) < 0 or self.aggregate_deviation <= 0:
+            raise UserError("expected weights of at least 0 and aggregate_deviation above 0; mend the negative one")
+
+
+@register
+class PromptSrc(Method):
+    """Independent prompts in both towers, regularised by the frozen ones."""
+
+    name = "promptsrc"
+    Config = PromptSrcConfig
+    frozen_image_tower = False
+    config: PromptSrcConfig
+    frozen_texts: Tensor
+    gathered_text: Tensor
+    gathered_visual: Tensor
+    gathered: Tensor
+
+    def __init__(self, clip: Clip, classes: Sequence[str], config: PromptSrcConfig) -> None:
+        super().__init__(clip, classes, config)
+        self.words = deep_words(clip, classes, config.length, config.words)
+        depth = min(config.depth, clip.text_layers)
+        later = torch.randn(depth - 1, config.length, clip.text_width, device=clip.device) * _STD
+        first = first_prompts(clip, config.length, config.context_init)
+        self.text_prompts = nn.Parameter(torch.cat([first[None], later]))
+        depth = min(config.depth, clip.visual_layers)
+        self.visual_prompts = nn.Parameter(
+            torch.randn(depth, config.length, clip.visual_width, device=clip.device) * _STD
+        )
+        self.register_buffer("frozen_texts", text_prototypes(clip, classes, config), persistent=False)
+        self.register_buffer("gathered_text", torch.zeros_like(self.text_prompts))
+        self.register_buffer("gathered_visual", torch.zeros_like(self.visual_prompts))
+        self.register_buffer("gathered", torch.zeros((), device=clip.device))
+
+    def forward(self, batch: Batch) -> Output:
+        """Cosines between the prompted towers, scaled; in evaluation with the prompts gathered so far."""
+        text, visual = self.text_prompts, self.visual_prompts
+        if not self.training and self.config.aggregate and self.gathered > 0:
+            text, visual = self.gathered_text / self.gathered, self.gathered_visual / self.gathered
+        features = pool(self.clip.encode_image(batch.image, prompts=visual, patches=False).class_token)
+        self._texts = normalise(self.clip.encode_text(self.words, prompts=text))
+        return Output(cosine_logits(features, self._texts, self.clip.logit_scale), features)
+
+    def losses(self, batch: Batch, output: Output) -> dict[str, Tensor]:
+        """Cross-entropy, the three parts that hold on to the frozen CLIP, and ``loss``, their weighted sum."""
+        config, scale = self.config, self.clip.logit_scale
+        with torch.no_grad():
+            frozen = pool(self.clip.encode_image(batch.image, patches=False).class_token)
+            told = cosine_logits(frozen, self.frozen_texts, scale).log_softmax(1)
+        parts = {
+            "label": super().losses(batch, output)["loss"],
+            "image": (output.features - frozen).abs().mean(),
+            "text": (self._texts - self.frozen_texts).abs().mean(),
+            "logits": F.kl_div(told, output.logits.log_softmax(1), log_target=True, reduction="batchmean"),
+        }
+        weights = {"image": config.image_weight, "text": config.text_weight, "logits": config.logit_weight}
+        parts["loss"] = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
+        return parts
+
+    @torch.no_grad()
+    def end_epoch(self, epoch: int, epochs: int) -> None:
+        """Adds the epoch's prompts to the weighted mean."""
+        centre, width = self.config.aggregate_mean * epochs, self.config.aggregate_deviation * epochs
+        weight = math.exp(-0.5 * ((epoch - centre) / width) ** 2)
+        self.gathered_text += weight * self.text_prompts
+        self.gathered_visual += weight * self.visual_prompts
+        self.gathered += weight

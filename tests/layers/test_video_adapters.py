@@ -1,0 +1,92 @@
+"""Adapters for clips: nothing at the start, attention over time as a loop, and their published size."""
+
+import open_clip
+import pytest
+import torch
+
+from fer_core.clip import Clip, load
+from fer_core.layers.video_adapters import Bottleneck, VideoAdapters
+
+
+@pytest.fixture(scope="module")
+def tower() -> Clip:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        vision = {"image_size": 16, "patch_size": 8, "width": 16, "layers": 2, "head_width": 8}
+        text = {"context_length": 8, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1}
+        return Clip(open_clip.CLIP(12, vision, text), "toy:random", (0.5,) * 3, (0.25,) * 3)
+
+
+def stirred(adapters: VideoAdapters) -> VideoAdapters:
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in adapters.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return adapters.eval()
+
+
+def clips(count: int = 2, frames: int = 3) -> torch.Tensor:
+    return torch.randn(count, frames, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+
+
+def test_at_the_start_nothing_is_changed(tower: Clip) -> None:
+    adapters = VideoAdapters(16, 2).train()
+    found = tower.encode_image(clips(), adapters=adapters.of(3))
+    torch.testing.assert_close(found.class_token, tower.encode_image(clips()).class_token, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("parts", [("temporal",), ("spatial",), ("joint",), ("temporal", "spatial", "joint")])
+def test_it_equals_a_loop_over_places_and_frames(tower: Clip, parts: tuple[str, ...]) -> None:
+    chosen = {name: name in parts for name in ("temporal", "spatial", "joint")}
+    adapters = stirred(VideoAdapters(16, 2, frames=4, reduction=2, **chosen))
+    visual, frames = tower.model.visual, clips()
+    found = tower.encode_image(frames, adapters=adapters.of(3)).class_token
+    for number, clip in enumerate(frames):
+        x = visual._embeds(clip) + adapters.place[:3, None]  # (T, L, W)
+        for block, adapter in zip(visual.transformer.resblocks, adapters.blocks, strict=True):
+            if adapter.temporal is not None:
+                moved = torch.zeros_like(x)
+                for place in range(x.shape[1]):
+                    over_time = block.ln_1(x[:, place])[None]
+                    moved[:, place] = adapter.temporal(block.attn(over_time, over_time, over_time)[0][0])
+                x = x + moved
+            within = []
+            for frame in x:
+                normed = block.ln_1(frame)[None]
+                delta = block.attn(normed, normed, normed)[0][0]
+                within.append(delta if adapter.spatial is None else delta + adapter.spatial(delta))
+            x = x + torch.stack(within)
+            normed = block.ln_2(x)
+            beside = 0.0 if adapter.joint is None else 0.5 * adapter.joint(normed)
+            x = x + block.mlp(normed) + beside
+        expected = visual.ln_post(x[:, 0]) @ visual.proj
+        torch.testing.assert_close(found[number], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_clip_goes_without_a_path_as_a_whole(tower: Clip) -> None:
+    adapters = stirred(VideoAdapters(16, 2, temporal=False, spatial=False, drop_path=0.5)).train()
+    adapters.blocks[0].joint = None  # one path is left
+    torch.manual_seed(0)
+    with torch.no_grad():
+        adapters.place.zero_()
+    plain = tower.encode_image(clips(8)).class_token
+    found = tower.encode_image(clips(8), adapters=adapters.of(3)).class_token
+    kept = (found - plain).abs().amax(-1) > 1e-6  # (B, T)
+    assert set(kept.all(1).tolist()) | set((~kept).all(1).tolist()) == {True, False}
+    assert (kept.all(1) | (~kept).all(1)).all()
+
+
+def test_adapters_have_the_derived_size() -> None:
+    adapters = VideoAdapters(768, 12, frames=16)
+    assert sum(parameter.numel() for parameter in adapters.blocks.parameters()) == 10_651_392
+    assert adapters.place.shape == (16, 768)
+    assert load("ViT-B-16:random").visual_width == 768
+
+
+def test_refuses_clips_that_are_too_long() -> None:
+    with pytest.raises(ValueError, match="clips of at most 2 frames, got 3"):
+        VideoAdapters(16, 2, frames=2).of(3)
+
+
+def test_a_bottleneck_starts_at_zero() -> None:
+    assert Bottleneck(8, 2)(torch.randn(3, 8)).abs().max() == 0
