@@ -60,9 +60,9 @@ class Layout:
 
     @property
     def evidence(self) -> list[Path]:
-        """What tables and prose quote: records of runs and published numbers."""
+        """What tables and prose quote: records of runs, reports of benches and published numbers."""
         book = self.root / "book"
-        return sorted([*book.glob("records/**/*.json"), *book.glob("published/*.csv")])
+        return sorted([*book.glob("records/**/*.json"), *book.glob("benches/*.json"), *book.glob("published/*.csv")])
 
     @cached_property
     def pages(self) -> list[str]:

@@ -5,17 +5,21 @@ made known in :data:`BENCHES`.
 """
 
 import gc
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fer_core import config
-from fer_core.errors import unknown
+from fer_core import atomic, config, records
+from fer_core.errors import UserError, unknown
 
-BENCHES = {"data": "fer_core.bench_data"}
+BENCHES = {
+    "data": "fer_core.bench_data", "faces": "fer_core.bench_faces", "training": "fer_core.bench_training",
+}  # fmt: skip
 
 Row = dict[str, Any]
 
@@ -63,7 +67,38 @@ def run(name: str, options: Mapping[str, Any] | None = None) -> Report:
     bench = import_module(BENCHES[name])
     built = config.build(bench.Options, options, f"bench {name}")
     rows = tuple(bench.measure(built))
-    return Report(name, bench.TITLE, rows, config.plain(built), hardware.describe(), hardware.versions())
+    device = getattr(built, "device", "cpu")
+    return Report(name, bench.TITLE, rows, config.plain(built), hardware.describe(device), hardware.versions())
+
+
+def default_folder() -> Path:
+    """Where reports are kept for the book: ``book/benches``."""
+    return records.book_folder() / "benches"
+
+
+def write(report: Report, folder: Path) -> Path:
+    """Keeps a report as ``<name>-<backbone>-<device>.json``, in place of the one that is there."""
+    backbone = str(report.options.get("backbone", "")).partition(":")[0]
+    parts = [report.name, backbone, report.hardware["device"]]
+    path = folder / ("-".join(part for part in parts if part) + ".json")
+    with atomic.replacing(path) as temporary:
+        temporary.write_text(json.dumps(to_json(report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def read(folder: Path) -> list[Report]:
+    """The reports of a folder, sorted by file name; none if there is no folder.
+
+    Raises:
+        UserError: If a file is none of :func:`write`'s.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(config.build(Report, json.loads(path.read_text(encoding="utf-8")), path.name))
+        except ValueError as error:
+            raise UserError(f"{path}: expected a bench's report, got: {error}; make it anew") from error
+    return found
 
 
 def compare(

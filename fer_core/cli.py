@@ -1,7 +1,8 @@
 """The command line, thin: it reads arguments, calls the library and prints.
 
-A user's mistake ends with one line on standard error and exit code 2, an interrupt with 130. What needs torch is
-imported by the command that needs it, so that help and listings of experiments come at once.
+A user's mistake ends with one line on standard error and exit code 2, an interrupt with 130, a run that a cluster asked
+to stop with 75. What needs torch is imported by the command that needs it, so that help and listings of experiments
+come at once.
 """
 
 import argparse
@@ -12,12 +13,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fer_core import __version__, cli_data, cli_describe, cli_faces
-from fer_core.errors import UserError
+from fer_core import __version__, cli_data, cli_describe, cli_faces, cli_sweep
+from fer_core.errors import Stopped, UserError
 
 INTERRUPTED = 130
 MISTAKE = 2
 BROKEN_PIPE = 141
+STOPPED = 75  # "try again later" of sysexits.h: the same command goes on
 # Kept here so that --help does not import the renderers; a test holds them against table_formats.FORMATS.
 FORMATS = ("markdown", "csv", "latex", "html", "json")
 
@@ -40,6 +42,8 @@ def _run(arguments: argparse.Namespace) -> None:
             records_dir=arguments.records,
             force=arguments.force,
             progress=not arguments.quiet,
+            checkpoint_seconds=arguments.checkpoint_seconds,
+            log_dir=arguments.log_dir,
         )
         done.append(record)
         if not arguments.json:
@@ -111,6 +115,8 @@ def _bench(arguments: argparse.Namespace) -> None:
         return
     report = bench.run(arguments.name, experiments.parse_overrides(arguments.set))
     print(json.dumps(bench.to_json(report), indent=1) if arguments.json else bench.to_markdown(report))
+    if arguments.keep:
+        print(f"wrote {bench.write(report, bench.default_folder())}", file=sys.stderr)
 
 
 def _list(arguments: argparse.Namespace, rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
@@ -169,8 +175,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=setting)
     run.add_argument("--records", metavar="DIR", help="where to write (default: book/records)")
     run.add_argument("--force", action="store_true", help="run even if the same record is there already")
+    run.add_argument("--checkpoint-seconds", type=float, default=300.0, metavar="S", help="least time between two "
+                     "writes of the checkpoint that a killed run goes on from (default: 300)")  # fmt: skip
+    run.add_argument("--log-dir", metavar="DIR", help="write curves for TensorBoard")
     run.add_argument("--quiet", action="store_true", help="show no progress")
 
+    cli_sweep.add_command(command, _seeds)
     command("experiments", _experiments, "list experiments and their profiles")
     command("methods", _methods, "list methods and their settings")
     listing = "list data sets, what they hold and what they need"
@@ -192,6 +202,7 @@ def parser() -> argparse.ArgumentParser:
     bench = command("bench", _bench, "measure speed side by side with a plain way, or list what is measured")
     bench.add_argument("name", nargs="?", metavar="NAME", help="what to measure; left out, what there is")
     bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option, such as repeats=9")
+    bench.add_argument("--keep", action="store_true", help="write the report to book/benches, for the page Speed")
     return top
 
 
@@ -202,8 +213,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; the process's own by default.
 
     Returns:
-        The exit code: 0, 1 for a check that found something, 2 for a user's mistake, 130 for an interrupt, 141 for a
-        reader that went away.
+        The exit code: 0, 1 for a check that found something, 2 for a user's mistake, 75 for a run that was asked to
+        stop and goes on when it is started again, 130 for an interrupt, 141 for a reader that went away.
     """
     arguments = parser().parse_args(argv)
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
@@ -217,6 +228,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("fer-core: interrupted; no record was written of the run that was under way", file=sys.stderr)
         return INTERRUPTED
+    except Stopped as stopped:
+        print(f"fer-core: {stopped}", file=sys.stderr)
+        return STOPPED
     except BrokenPipeError:
         # Python flushes standard output once more when it ends; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

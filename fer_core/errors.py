@@ -27,3 +27,16 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
     near = get_close_matches(str(name), names, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}."
     return UserError(f"unknown {kind} {str(name)!r}; {hint}")
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the run goes on at the next start
+    """Training stopped because it was asked to, after it had written its checkpoint.
+
+    Args:
+        message: Where it stands and how it goes on.
+        by: Name of the signal.
+    """
+
+    def __init__(self, message: str, by: str) -> None:
+        super().__init__(message)
+        self.by = by

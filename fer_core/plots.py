@@ -350,6 +350,31 @@ def seeds(panels: Mapping[str, Sequence[Record]], xlabel: str = "WAR in %", miss
 
 
 @styled
+def ratios(groups: Mapping[str, Mapping[str, float]], xlabel: str) -> Figure:
+    """How many times as much, one row a name, one mark a group, on a logarithmic axis with a line at 1.
+
+    Args:
+        groups: By group, such as "operations" and "time", ratios by name; a name may be missing in a group.
+        xlabel: What a ratio says.
+    """
+    names = list(dict.fromkeys(name for group in groups.values() for name in group))
+    drawn, axes = figure(height=1.1 + 0.42 * len(names))
+    axis = axes[0, 0]
+    for place, (label, group) in enumerate(groups.items()):
+        rows = [names.index(name) + 0.16 * (place - (len(groups) - 1) / 2) for name in group]
+        color, marker = SERIES[place], _SERIES_MARKERS[place]
+        axis.hlines(rows, 1, list(group.values()), color=color, linewidth=1.6)
+        axis.plot(list(group.values()), rows, marker, color=color, label=label)
+    axis.axvline(1, color="black", linewidth=0.9)
+    axis.set(xscale="log", yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), xlabel=xlabel)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.legend(loc="lower right")
+    return drawn
+
+
+@styled
 def relation(
     x: np.ndarray, y: np.ndarray, names: Sequence[str], marked: Sequence[bool], xlabel: str, ylabel: str
 ) -> Figure:

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fer_core import bench, bench_data, cli
+from fer_core import bench, bench_data, bench_faces, bench_training, cli
+from fer_core.clip import load as load_clip
 from fer_core.data.files import ClipFiles, ImageFiles
 from fer_core.data.sampling import Sampling
 from fer_core.errors import UserError
@@ -115,3 +116,55 @@ def test_the_bench_of_data_measures_files_and_store_and_leaves_the_cache_alone(t
 def test_too_small_a_bench_is_refused(setting):
     with pytest.raises(UserError, match=f"{setting}: expected at least"):
         bench_data.Options(**{setting: -1})
+
+
+def test_faces_are_timed_part_by_part():
+    rows = list(bench_faces.measure(bench_faces.Options(batch=4, sizes=(32,), repeats=1, compiled=False)))
+    assert all(set(row) == {"what", "value", "unit"} for row in rows)
+    shares = [row["value"] for row in rows if row["what"].startswith("part ")]
+    assert {"part draw_mouth", "part draw_behind", "part the rest"} <= {row["what"] for row in rows}
+    assert sum(shares) == pytest.approx(100)
+
+
+def test_the_cost_of_a_pixel_is_the_slope():
+    found = bench_faces.pixel_cost({side: 2.0 + 3e-3 * side**2 for side in (32, 64, 128)})
+    assert found == pytest.approx({"nanoseconds": 3000.0, "milliseconds": 2.0, "r2": 1.0})
+
+
+@pytest.fixture(scope="module")
+def training_rows():
+    options = bench_training.Options(backbone="embedded:random", batch_size=4, repeats=1)
+    return {row["what"]: row for row in bench_training.measure(options)}
+
+
+def test_both_sides_of_a_training_step_give_equal_gradients(training_rows):
+    assert list(training_rows) == [
+        "linear-probe", "linear-probe, cached features", "coop", "coop, cached features", "full-fine-tuning",
+    ]  # fmt: skip
+    for row in training_rows.values():
+        assert row["difference"] <= bench_training.TOLERANCE
+
+
+def test_operations_and_memory_are_counted_not_guessed(training_rows):
+    tower = load_clip("embedded:random")
+    # A linear layer on cached features: forward and the weights' gradient are one product each.
+    cached = training_rows["linear-probe, cached features"]
+    assert cached["GFLOP"] == pytest.approx(2 * 2 * 4 * tower.embed_dim * 8 / 1e9)
+    assert training_rows["coop"]["GFLOP"] > training_rows["coop, cached features"]["GFLOP"]
+    assert training_rows["coop"]["GFLOP ratio"] > 1
+    assert training_rows["full-fine-tuning"]["GFLOP ratio"] == pytest.approx(1, abs=0.02)
+    assert training_rows["coop"]["plain MiB"] > training_rows["coop"]["MiB"] > 0
+
+
+def test_a_plain_form_that_differs_is_refused(monkeypatch):
+    wrong = bench_training._linear_probe
+
+    def other(tower):
+        case = wrong(tower)
+        case.plain.scale *= 1.01
+        return case
+
+    monkeypatch.setitem(bench_training.CASES, "linear-probe", other)
+    options = bench_training.Options(backbone="embedded:random", batch_size=4, repeats=1, methods="linear-probe")
+    with pytest.raises(AssertionError, match="linear-probe: expected equal gradients"):
+        list(bench_training.measure(options))

@@ -22,10 +22,9 @@ from fer_core.data import frames
 from fer_core.data.alignment import Box
 from fer_core.data.annotation_store import AnnotationStore
 from fer_core.data.annotations import Annotation, Annotator, nearest_filled
-from fer_core.data.dataset import FaceDataset, Subset
+from fer_core.data.dataset import FaceDataset, Subset, Wrapped
 from fer_core.data.faces_in_images import Origin
 from fer_core.data.files import ClipFiles, Entry, ImageFiles, inside
-from fer_core.data.sampling import positions as frame_positions
 from fer_core.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ def annotated(
     return AnnotatedDataset(dataset, annotator, missing, store)
 
 
-class AnnotatedDataset(FaceDataset):
+class AnnotatedDataset(Wrapped):
     """See :func:`annotated`.
 
     Attributes:
@@ -73,21 +72,15 @@ class AnnotatedDataset(FaceDataset):
                 f"annotator {annotator.name}: expected a data set that lies as image or video files, {dataset.name} "
                 "does not; use mediapipe"
             )
-        self.dataset, self.annotator, self.missing = dataset, annotator, missing
+        super().__init__(dataset)
+        self.annotator, self.missing = annotator, missing
         self.store = store or AnnotationStore()
-        self.name, self.split, self.classes = dataset.name, dataset.split, dataset.classes
-        self.labels, self.subjects = dataset.labels, dataset.subjects
         self.without_face: set[tuple[int, int]] = set()
 
     @cached_property
     def fingerprint(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """See :class:`FaceDataset`; names the annotator, too."""
         return digest({"of": self.dataset.fingerprint, "annotations": self._annotations()})
-
-    @property
-    def duplicates_of_train(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """See :class:`FaceDataset`."""
-        return self.dataset.duplicates_of_train
 
     def _annotations(self) -> dict[str, str]:
         return {"annotator": self.annotator.name, "version": self.annotator.version, "missing": self.missing}
@@ -177,9 +170,7 @@ def _origins(dataset: FaceDataset, position: int, drawn: tuple[int, int] | None)
         return _origins(dataset.dataset, int(dataset.positions[position]), drawn)
     if isinstance(dataset, ClipFiles):
         entry = dataset.listing.entries[position]
-        # ClipFiles draws by the same three numbers; a test compares frame by frame.
-        rng = None if drawn is None else np.random.default_rng([*drawn, position])
-        numbers = (entry.first or 0) + frame_positions(dataset.sampling, dataset.length(position), rng)
+        numbers = (entry.first or 0) + dataset.frame_numbers(position, drawn)
         view = _clip_view(inside(dataset.listing.folder, entry.path))
         return [Origin(entry.path, int(number), view) for number in numbers]
     assert isinstance(dataset, ImageFiles)

@@ -20,6 +20,8 @@ CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "an
 
 Column = np.ndarray | Tensor
 
+_OF_PIXELS = ("image", "landmarks", "parsing")
+
 
 def check_split(split: str) -> None:
     """Refuses a split that no data set has.
@@ -43,6 +45,7 @@ class FaceDataset(Dataset[Batch], ABC):
         duplicates_of_train: ``(N,)`` bool, samples whose pixels are also in the training split; None where that is
             not known.
         subjects: ``(N,)`` int64, who is seen; None where that is not known.
+        draws: Whether :meth:`draw` gives other pixels than :meth:`take`, as random frames of a clip.
     """
 
     name: str
@@ -52,6 +55,7 @@ class FaceDataset(Dataset[Batch], ABC):
     fingerprint: str
     duplicates_of_train: Tensor | None = None
     subjects: Tensor | None = None
+    draws: bool = False
 
     @abstractmethod
     def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
@@ -70,6 +74,38 @@ class FaceDataset(Dataset[Batch], ABC):
             epoch: The epoch, 0 or more. A sample depends on ``(seed, epoch, position)`` alone.
         """
         return self.take(positions)
+
+    def every_frame(self, position: int) -> Tensor:
+        """All frames of a clip, uint8 ``(F, 3, H, W)``; for data sets that draw frames.
+
+        Raises:
+            NotImplementedError: If this data set draws none.
+        """
+        raise NotImplementedError(f"{self.name} draws no frames")
+
+    def length(self, position: int) -> int:
+        """Number of frames that a clip has; raises as :meth:`every_frame`."""
+        raise NotImplementedError(f"{self.name} draws no frames")
+
+    def frame_numbers(self, position: int, drawn: tuple[int, int] | None = None) -> np.ndarray:
+        """Which of a clip's frames :meth:`take` gives, or :meth:`draw` in an epoch; raises as :meth:`every_frame`.
+
+        Args:
+            position: Of the clip.
+            drawn: Seed and epoch; None for what :meth:`take` gives.
+
+        Returns:
+            ``(T,)``, each in ``0..length - 1``.
+        """
+        raise NotImplementedError(f"{self.name} draws no frames")
+
+    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+        """The samples as :meth:`take` gives them, but for what belongs to pixels: for methods that train on features.
+
+        Returns:
+            A batch with ``image`` ``(B, 0)``, without landmarks and parsing maps.
+        """
+        return bare(self.take(positions))
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
@@ -91,6 +127,11 @@ class FaceDataset(Dataset[Batch], ABC):
             "counts": dict(zip(self.classes, counts, strict=True)),
             "fingerprint": self.fingerprint,
         }
+
+
+def bare(batch: Batch) -> Batch:
+    """A batch without its pixels and what belongs to them."""
+    return replace(batch, image=batch.image.new_empty(len(batch), 0), landmarks=None, parsing=None)
 
 
 def unstack(batch: Batch) -> Batch:
@@ -147,10 +188,19 @@ class MemoryDataset(FaceDataset):
 
     def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
         """See :meth:`FaceDataset.take`."""
+        batch = self._batch(positions, self.columns)
+        if batch.image.shape[-3] == 1:
+            batch.image = batch.image.expand(*batch.image.shape[:-3], 3, -1, -1)
+        return batch
+
+    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+        """See :meth:`FaceDataset.without_pixels`; no pixel is read."""
+        columns = {key: column for key, column in self.columns.items() if key not in _OF_PIXELS}
+        return self._batch(positions, {**columns, "image": torch.empty(len(self), 0, dtype=torch.uint8)})
+
+    def _batch(self, positions: Sequence[int] | np.ndarray | Tensor, columns: Mapping[str, Column]) -> Batch:
         chosen = torch.as_tensor(positions, dtype=torch.int64)
-        values: dict[str, Any] = {key: _rows(column, chosen) for key, column in self.columns.items()}
-        if values["image"].shape[-3] == 1:
-            values["image"] = values["image"].expand(*values["image"].shape[:-3], 3, -1, -1)
+        values: dict[str, Any] = {key: _rows(column, chosen) for key, column in columns.items()}
         if self.captions is not None:
             values["caption"] = [self.captions[position] for position in chosen.tolist()]
         return Batch(label=self.labels[chosen], index=chosen, **values)
@@ -166,6 +216,40 @@ def _rows(column: Column, positions: Tensor) -> Tensor:
         return column[positions]
     # Fancy indexing copies, so a read-only memory map becomes a writable tensor.
     return torch.from_numpy(np.take(np.asarray(column), positions.numpy(), axis=0))
+
+
+class Wrapped(FaceDataset):
+    """Another data set, its batches being changed on their way.
+
+    Args:
+        dataset: Where the samples come from.
+    """
+
+    def __init__(self, dataset: FaceDataset) -> None:
+        self.dataset = dataset
+        self.name, self.split, self.classes = dataset.name, dataset.split, dataset.classes
+        self.labels, self.subjects, self.draws = dataset.labels, dataset.subjects, dataset.draws
+
+    @property
+    def duplicates_of_train(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """See :class:`FaceDataset`."""
+        return self.dataset.duplicates_of_train
+
+    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+        """See :meth:`FaceDataset.without_pixels`."""
+        return self.dataset.without_pixels(positions)
+
+    def every_frame(self, position: int) -> Tensor:
+        """See :meth:`FaceDataset.every_frame`."""
+        return self.dataset.every_frame(position)
+
+    def length(self, position: int) -> int:
+        """See :meth:`FaceDataset.length`."""
+        return self.dataset.length(position)
+
+    def frame_numbers(self, position: int, drawn: tuple[int, int] | None = None) -> np.ndarray:
+        """See :meth:`FaceDataset.frame_numbers`."""
+        return self.dataset.frame_numbers(position, drawn)
 
 
 class Subset(FaceDataset):
@@ -191,6 +275,7 @@ class Subset(FaceDataset):
         self.name, self.split, self.classes = dataset.name, dataset.split, dataset.classes
         self.labels = dataset.labels[self.positions]
         self.subjects = None if dataset.subjects is None else dataset.subjects[self.positions]
+        self.draws = dataset.draws
 
     @cached_property
     def fingerprint(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -207,6 +292,23 @@ class Subset(FaceDataset):
         """See :meth:`FaceDataset.take`."""
         chosen = torch.as_tensor(positions, dtype=torch.int64)
         return replace(self.dataset.take(self.positions[chosen]), index=chosen)
+
+    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+        """See :meth:`FaceDataset.without_pixels`."""
+        chosen = torch.as_tensor(positions, dtype=torch.int64)
+        return replace(self.dataset.without_pixels(self.positions[chosen]), index=chosen)
+
+    def every_frame(self, position: int) -> Tensor:
+        """See :meth:`FaceDataset.every_frame`."""
+        return self.dataset.every_frame(int(self.positions[position]))
+
+    def length(self, position: int) -> int:
+        """See :meth:`FaceDataset.length`."""
+        return self.dataset.length(int(self.positions[position]))
+
+    def frame_numbers(self, position: int, drawn: tuple[int, int] | None = None) -> np.ndarray:
+        """See :meth:`FaceDataset.frame_numbers`."""
+        return self.dataset.frame_numbers(int(self.positions[position]), drawn)
 
     def draw(self, positions: Sequence[int] | np.ndarray | Tensor, seed: int, epoch: int) -> Batch:
         """See :meth:`FaceDataset.draw`; what is drawn depends on the position in the whole data set."""

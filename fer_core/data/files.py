@@ -73,6 +73,11 @@ class _Files(FaceDataset):
             subject=None if self.subjects is None else self.subjects[index],
         )
 
+    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+        """See :meth:`FaceDataset.without_pixels`; no file is opened."""
+        chosen = [int(place) for place in positions]
+        return self._batch(chosen, [torch.empty(0, dtype=torch.uint8)] * len(chosen))
+
     @cached_property
     def fingerprint(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Digest of all names, labels, segments, boxes and sizes, and of the content of 64 samples spread evenly."""
@@ -180,6 +185,8 @@ class ClipFiles(_Files):
             out to be damaged.
     """
 
+    draws = True
+
     def __init__(
         self,
         name: str,
@@ -219,13 +226,35 @@ class ClipFiles(_Files):
         path = self._path(place)
         return _head(path / frames.frame_names(path)[0] if path.is_dir() else path)
 
-    def length(self, place: int) -> int:
+    def length(self, position: int) -> int:
         """Number of frames that a clip, or a segment of one, really has.
 
         Raises:
             UserError: If a segment begins behind the clip's end.
         """
-        return len(self._range(place, len(frames.open(self._path(place)))))
+        if self.store:
+            _, begin = self._stored
+            return int(begin[position + 1] - begin[position])
+        return self._counted(position)
+
+    def _counted(self, position: int) -> int:
+        return len(self._range(position, len(frames.open(self._path(position)))))
+
+    def frame_numbers(self, position: int, drawn: tuple[int, int] | None = None) -> np.ndarray:
+        """See :meth:`FaceDataset.frame_numbers`; counted from the segment's first frame."""
+        return self._chosen(position, self.length(position), drawn)
+
+    def _chosen(self, position: int, length: int, drawn: tuple[int, int] | None) -> np.ndarray:
+        rng = None if drawn is None else np.random.default_rng([*drawn, position])
+        return positions(self.sampling, length, rng)
+
+    def every_frame(self, position: int) -> Tensor:
+        """See :meth:`FaceDataset.every_frame`."""
+        if self.store:
+            array, begin = self._stored
+            return torch.from_numpy(array[begin[position] : begin[position + 1]].copy())
+        source = frames.open(self._path(position), self.size)
+        return source.read(self._range(position, len(source)))
 
     def _range(self, place: int, total: int) -> range:
         """The frames of a file that belong to an entry."""
@@ -245,7 +274,7 @@ class ClipFiles(_Files):
         """All frames of the split ``(F, 3, S, S)``, and where each clip's begin ``(N + 1,)``."""
         count, key = len(self), self._store_key()
         lengths = cache.cached_array(
-            f"{key}-lengths", lambda: np.array([self.length(place) for place in range(count)], dtype=np.int64)
+            f"{key}-lengths", lambda: np.array([self._counted(place) for place in range(count)], dtype=np.int64)
         )
         begin = np.concatenate([[0], np.cumsum(lengths)])
 
@@ -258,14 +287,13 @@ class ClipFiles(_Files):
         shape = (int(begin[-1]), 3, self.size, self.size)
         return cache.built_array(key, shape, np.uint8, fill), begin
 
-    def _read(self, place: int, rng: np.random.Generator | None) -> Tensor:
+    def _read(self, place: int, drawn: tuple[int, int] | None) -> Tensor:
         if self.store:
             array, begin = self._stored
-            chosen = positions(self.sampling, int(begin[place + 1] - begin[place]), rng)
-            return torch.from_numpy(array[begin[place] + chosen])
+            return torch.from_numpy(array[begin[place] + self.frame_numbers(place, drawn)])
         source = frames.open(self._path(place), self.size)
         span = self._range(place, len(source))
-        return source.read(span.start + positions(self.sampling, len(span), rng))
+        return source.read(span.start + self._chosen(place, len(span), drawn))
 
     def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
         """See :meth:`FaceDataset.take`."""
@@ -275,7 +303,7 @@ class ClipFiles(_Files):
     def draw(self, positions: Sequence[int] | np.ndarray | Tensor, seed: int, epoch: int) -> Batch:
         """See :meth:`FaceDataset.draw`."""
         chosen = [int(place) for place in positions]
-        return self._batch(chosen, [self._read(place, np.random.default_rng([seed, epoch, place])) for place in chosen])
+        return self._batch(chosen, [self._read(place, (seed, epoch)) for place in chosen])
 
     def facts(self) -> dict[str, Any]:
         """See :meth:`FaceDataset.facts`; adds which frames are seen."""

@@ -19,6 +19,31 @@ def order(samples: int, seed: int, epoch: int = 0, shuffle: bool = False) -> np.
     return np.random.default_rng([seed, epoch]).permutation(samples) if shuffle else np.arange(samples)
 
 
+def balanced_order(labels: np.ndarray, seed: int, epoch: int = 0) -> np.ndarray:
+    """The positions of one epoch that shows each class equally often, in a new order for each ``(seed, epoch)``.
+
+    A rare class' samples come again once all of them have come; of a frequent class only some come.
+
+    Args:
+        labels: ``(N,)`` of the whole split.
+        seed: The run's seed.
+        epoch: The epoch.
+
+    Returns:
+        ``(N,)`` positions; numbers of two classes differ by at most one.
+    """
+    drawn = np.random.default_rng([seed, epoch])
+    classes = np.unique(labels)
+    shares = np.full(len(classes), len(labels) // len(classes))
+    shares[drawn.permutation(len(classes))[: len(labels) % len(classes)]] += 1
+    chosen = []
+    for label, share in zip(classes, shares, strict=True):
+        members = np.flatnonzero(labels == label)
+        rounds = [drawn.permutation(members) for _ in range(-(-share // len(members)))]
+        chosen.append(np.concatenate([*rounds, members[:0]])[:share])
+    return drawn.permutation(np.concatenate(chosen))
+
+
 class _Transformed(Dataset[Batch]):
     """Gives whole batches to DataLoader, which asks for ``__getitems__`` first."""
 
@@ -68,10 +93,32 @@ def loader(
         A loader that can be iterated over again and gives the same batches each time; its memory is page-locked where
         a CUDA device is there.
     """
+    positions = order(len(dataset), seed, epoch, shuffle)
+    chunks = [positions[at : at + batch_size] for at in range(0, len(positions), batch_size)]
+    return batches(dataset, transform, chunks, seed, epoch, workers)
+
+
+def batches(
+    dataset: FaceDataset,
+    transform: Transform,
+    chunks: Sequence[np.ndarray],
+    seed: int,
+    epoch: int = 0,
+    workers: int = 0,
+) -> DataLoader[Batch]:
+    """One batch for each list of positions; else as :func:`loader`.
+
+    Args:
+        dataset: The raw samples.
+        transform: Applied to whole batches.
+        chunks: Positions of each batch.
+        seed: The run's seed.
+        epoch: The epoch.
+        workers: Processes that prepare batches.
+    """
     return DataLoader(
         _Transformed(dataset, transform, seed, epoch),
-        batch_size=batch_size,
-        sampler=order(len(dataset), seed, epoch, shuffle).tolist(),
+        batch_sampler=[chunk.tolist() for chunk in chunks],
         num_workers=workers,
         collate_fn=_same,
         pin_memory=torch.cuda.is_available(),

@@ -6,7 +6,8 @@ import numpy as np
 
 from fer_core import prompts
 from fer_core.data import FaceDataset
-from fer_core.data.files import ClipFiles
+from fer_core.data.dataset import Subset, Wrapped
+from fer_core.data.files import ClipFiles, ImageFiles
 from fer_core.data.sampling import Sampling, positions
 from fer_core.descriptions.jobs import Question
 from fer_core.descriptions.rows import key
@@ -15,7 +16,12 @@ from fer_core.errors import UserError
 
 def clip_keys(dataset: FaceDataset) -> list[str]:
     """The key of each sample: its path in the official layout, or its place in a rendered set."""
-    if isinstance(dataset, ClipFiles):
+    if isinstance(dataset, Subset):
+        whole = clip_keys(dataset.dataset)
+        return [whole[place] for place in dataset.positions.tolist()]
+    if isinstance(dataset, Wrapped):
+        return clip_keys(dataset.dataset)
+    if isinstance(dataset, ClipFiles | ImageFiles):
         return [key(entry.path, entry.first) for entry in dataset.listing.entries]
     return [f"{dataset.name}/{dataset.split}/{place}" for place in range(len(dataset))]
 

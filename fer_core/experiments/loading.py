@@ -51,7 +51,9 @@ class Settings:
         method: Name of the method.
         dataset: Name of the data set.
         backbone: Name of the CLIP.
-        data: Options of the data set; ``limit`` (most samples, by split) makes a class-balanced subset.
+        data: Options of the data set; and of any: ``limit`` (most samples, by split) makes a class-balanced subset,
+            ``annotations`` (``data.annotations.AnnotatorOptions``) adds landmarks and parsing maps, ``descriptions``
+            (a file of ``fer-core describe clips``) gives captions.
         model: The method's config.
         training: The engine's ``Training``.
     """

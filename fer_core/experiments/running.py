@@ -1,7 +1,12 @@
-"""Runs an experiment: data, CLIP, method, training, evaluation, record. Nothing is written before all of it is done."""
+"""Runs an experiment: data, CLIP, method, training, evaluation, record.
+
+The record is written when all of it is done. Until then a long run keeps a checkpoint in the cache folder, from which
+the same command goes on after a kill.
+"""
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,15 +20,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fer_core import clip, config, data, embedded, engine, hardware, metrics, models, records
 from fer_core.batch import Batch
-from fer_core.data import layout
+from fer_core.data import annotated, annotations, layout
+from fer_core.descriptions.captioned import Captioned
 from fer_core.errors import UserError
 from fer_core.experiments.loading import Settings, flat, load
 from fer_core.faces import sets
+from fer_core.folders import cache_folder
 from fer_core.records import Record
 
 logger = logging.getLogger(__name__)
 
 SPLIT = "test"
+
+# Options of `data` that any data set takes: most samples; who finds landmarks and parsing maps; a file of descriptions.
+_OURS = ("limit", "annotations", "descriptions")
 
 
 def resolve(settings: Settings) -> dict[str, Any]:
@@ -50,7 +60,7 @@ def resolve(settings: Settings) -> dict[str, Any]:
 
 def _data(settings: Settings) -> dict[str, Any]:
     """The data set's options, defaults included, but not where its pixels are kept or which folder holds its lists."""
-    options = {key: value for key, value in settings.data.items() if key != "limit"}
+    options = {key: value for key, value in settings.data.items() if key not in _OURS}
     if settings.dataset in layout.LAYOUTS:
         kind = layout.LAYOUTS[settings.dataset].options
         options = config.plain(config.build(kind, options, f"data of {settings.dataset}"))
@@ -58,7 +68,13 @@ def _data(settings: Settings) -> dict[str, Any]:
     for key, value in options.items():
         if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
             options[key] = Path(value).name
-    kept = {"limit": settings.data["limit"]} if "limit" in settings.data else {}
+    kept = {key: settings.data[key] for key in ("limit",) if key in settings.data}
+    if "descriptions" in settings.data:
+        kept["descriptions"] = Path(settings.data["descriptions"]).name
+    if "annotations" in settings.data:
+        # Which model and files were used is in the data's fingerprint.
+        built = config.build(annotations.AnnotatorOptions, settings.data["annotations"], "data.annotations")
+        kept["annotations"] = {"name": built.name, "several": built.several}
     return config.plain({**options, **kept})
 
 
@@ -112,8 +128,13 @@ def run(
     records_dir: str | Path | None = None,
     force: bool = False,
     progress: bool = True,
+    checkpoint_seconds: float = engine.CHECKPOINT_SECONDS,
+    log_dir: str | Path | None = None,
 ) -> Record:
     """Trains, evaluates on the test split and writes a record.
+
+    A run that was stopped or killed goes on from its checkpoint; ``force`` does not. Started by ``accelerate launch``
+    or ``torchrun``, all processes return the record and one of them writes it.
 
     Args:
         name: Name of the experiment.
@@ -126,41 +147,50 @@ def run(
         records_dir: The folder of records; ``book/records`` by default.
         force: Run even where the same run's record is there.
         progress: Whether to show the course of training.
+        checkpoint_seconds: Least time between two writes of the checkpoint.
+        log_dir: Folder for TensorBoard's event files; None writes none.
 
     Returns:
         The record that was written, or the one that was there.
 
     Raises:
         UserError: If a name, setting, file or device is not what it should be. No record is written then.
+        Stopped: If SIGTERM or SIGUSR1 came; the same run goes on from its checkpoint.
     """
     clock = _Clock()
     experiment = load(name)
     own = resolve(experiment.settings(profile))
     settings = experiment.settings(profile, overrides)
     resolved = resolve(settings)
-    target = _device(device)
+    processes = engine.Processes(_device(device))
+    target = processes.device
     changed = _changed(own, resolved)
     # A fold is no variant: a cross-validated score is the mean over all of them.
     fold = resolved["data"].get("fold")
     variant = records.variant_name({key: value for key, value in changed.items() if key != "data.fold"})
     training = config.build(engine.Training, settings.training, "training")
-    with clock.phase("data"):
+    with clock.phase("data"), processes.main_first():
         splits = {split: _open(settings, split, data_root) for split in data.SPLITS}
         fingerprint = config.digest({split: dataset.fingerprint for split, dataset in splits.items()})
         test = splits[SPLIT]
     with clock.phase("clip"):
         tower = clip.load(settings.backbone, device=target)
-    there = None if force else _there(records_dir, records.path_of(name, profile, seed, fold, variant))
-    if there and (there.config_digest, there.fingerprint, there.weights) == (
-        digest(resolved), fingerprint, tower.weights,
-    ):  # fmt: skip
+    path = records.path_of(name, profile, seed, fold, variant)
+    there = None if force else _there(records_dir, path)
+    identity = (digest(resolved), fingerprint, tower.weights)
+    if there and (there.config_digest, there.fingerprint, there.weights) == identity:
         logger.info("%s is there already, with these settings, data and weights; --force runs it again", there.path)
         return there
     engine.seed_everything(seed)  # a method draws its starting values when it is built
     method = models.build(settings.method, tower, test.classes, settings.model)
+    checkpoint = cache_folder() / "checkpoints" / f"{path.stem}-{config.digest([name, *identity])}.safetensors"
+    if force and processes.main:
+        checkpoint.unlink(missing_ok=True)
+    processes.wait()
     fit = engine.fit(
-        method, splits["train"], splits["validation"], test, training, seed=seed, device=target, progress=progress
-    )
+        method, splits["train"], splits["validation"], test, training, seed=seed, device=target, progress=progress,
+        checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, log_dir=log_dir,
+    )  # fmt: skip
     assert fit.test is not None
     sample = data.Transform(tower.image_size, tower.mean, tower.std, train=False)(test.take([0]), seed, 0).to(target)
     record = Record(
@@ -175,7 +205,7 @@ def run(
         profile=profile,
         seed=seed,
         config=resolved,
-        config_digest=digest(resolved),
+        config_digest=identity[0],
         metrics=_metrics(test, fit.test),
         selection=_selection(training, fit),
         history=fit.history,
@@ -189,7 +219,9 @@ def run(
         variant=variant,
         overrides=changed,
     )
-    logger.info("wrote %s", records.write(record, records_dir))
+    if processes.main:
+        logger.info("wrote %s", records.write(record, records_dir))
+        checkpoint.unlink(missing_ok=True)
     return record
 
 
@@ -213,7 +245,8 @@ class _Clock:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")  # accelerate launch --cpu
+        return torch.device("cuda" if torch.cuda.is_available() and not on_cpu else "cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
@@ -223,14 +256,20 @@ def _device(name: str) -> torch.device:
 
 
 def _open(settings: Settings, split: str, root: str | Path | None) -> data.FaceDataset:
-    options = dict(settings.data)
-    limit = options.pop("limit", None)
+    options = {key: value for key, value in settings.data.items() if key not in _OURS}
+    limit = settings.data.get("limit")
     if isinstance(limit, Mapping):
         unknown = next((key for key in limit if key not in data.SPLITS), None)
         if unknown is not None:
             raise UserError(f"data.limit: expected splits of {', '.join(data.SPLITS)}, got {unknown!r}; rename it")
         limit = limit.get(split)
-    return data.open(settings.dataset, split, root, limit=limit, **options)
+    opened = data.open(settings.dataset, split, root, limit=limit, **options)
+    if "annotations" in settings.data:
+        chosen = config.build(annotations.AnnotatorOptions, settings.data["annotations"], "data.annotations")
+        opened = annotated.annotated(opened, annotations.annotator(chosen))
+    if "descriptions" in settings.data:
+        opened = Captioned(opened, settings.data["descriptions"])
+    return opened
 
 
 def _there(folder: str | Path | None, path: Path) -> Record | None:

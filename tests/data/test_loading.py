@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fer_core.data import Augmentation, MemoryDataset, Transform, loader, order
+from fer_core.data.loading import balanced_order, batches
 
 STRONG = Augmentation(crop_scale=(0.3, 0.9), flip=0.5, brightness=0.4, erasing=0.5)
 
@@ -69,3 +70,26 @@ def test_travels_to_spawned_workers(dataset: MemoryDataset) -> None:
 def test_one_sample_is_its_batch(dataset: MemoryDataset) -> None:
     whole = loader(dataset, transform(), 23, seed=4)
     assert torch.equal(whole.dataset[9].image, next(iter(whole)).image[9])
+
+
+def test_balanced_order_shows_classes_evenly_and_members_in_turn() -> None:
+    labels = np.array([0] * 50 + [1] * 7 + [2] * 3)
+    drawn = balanced_order(labels, seed=1, epoch=2)
+    assert np.bincount(labels[drawn]).tolist() == [20, 20, 20]
+    counts = np.bincount(drawn, minlength=60)
+    assert set(counts[:50]) == {0, 1}  # no frequent sample twice
+    assert set(counts[50:57]) <= {2, 3}  # a rare one again only after all others
+    assert set(counts[57:]) <= {6, 7}
+    assert np.array_equal(drawn, balanced_order(labels, 1, 2))
+    assert not np.array_equal(drawn, balanced_order(labels, 1, 3))
+    assert np.ptp(np.bincount(labels[balanced_order(labels[:59], 0)])) <= 1
+    assert balanced_order(np.array([4]), 0).tolist() == [0]
+
+
+def test_batches_are_the_ones_asked_for(dataset: MemoryDataset) -> None:
+    chunks = [np.array([3, 1]), np.array([22]), np.array([], dtype=np.int64)]
+    made = list(batches(dataset, transform(), chunks[:2], seed=0, epoch=1))
+    assert [batch.index.tolist() for batch in made] == [[3, 1], [22]]
+    whole = next(iter(loader(dataset, transform(), 23, seed=0, epoch=1)))
+    assert torch.equal(made[0].image, whole.image[[3, 1]])  # a sample's changes do not depend on its company
+    assert list(batches(dataset, transform(), [], seed=0)) == []

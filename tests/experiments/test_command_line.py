@@ -143,3 +143,30 @@ def test_a_run_that_is_stopped_leaves_no_record(number, code, command, tmp_path)
     if number == signal.SIGINT:
         assert told.splitlines()[-1].startswith("fer-core: interrupted; no record was written")
         assert "Traceback" not in told
+
+
+def test_a_preempted_run_goes_on_where_it_stopped(command, tmp_path):
+    settings = ["--set", "training.epochs=40", "--set", "training.batch_size=1", "--set", "training.precision=fp32"]
+    assert finish(command(*settings, folder="whole")).returncode == 0
+    options = command(*settings, "--checkpoint-seconds", "0")
+    cache = Path(os.environ["FER_CACHE"]) / "checkpoints"
+    process = subprocess.Popen(**options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        for _ in range(600):
+            if list(cache.glob("*.safetensors")):
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGUSR1)
+        out, error = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == cli.STOPPED, error
+    assert "fer-core: stopped by SIGUSR1 after epoch" in error
+    assert out == ""
+    assert not (tmp_path / "records").exists()
+    done = finish(command(*settings))
+    assert done.returncode == 0
+    assert "going on after epoch" in done.stderr
+    (one,), (other,) = (list(records.iterate(tmp_path / folder)) for folder in ("whole", "records"))
+    assert records.same_result(one, other)
+    assert not list(cache.iterdir())  # a finished run leaves none

@@ -1,6 +1,7 @@
 """Smoke runs on a miniature FERPlus and few faces with an untrained CLIP: what records say, and when there is one."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ import torch
 from fer_core import data, engine, experiments, models, records
 from fer_core.batch import Batch
 from fer_core.clip import load as load_clip
+from fer_core.data import demo
+from fer_core.descriptions.clips import clip_keys
 from fer_core.errors import UserError
 from fer_core.experiments import loading, running
 from fer_core.faces import sets
@@ -272,3 +275,60 @@ def test_flops_of_an_image_tower_follow_from_its_shapes():
     sample = Batch(image=torch.zeros(1, 3, size, size), label=torch.zeros(1).long(), index=torch.zeros(1).long())
     assert running.flops(method, sample) == 2 * products
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.fixture
+def rafdb(tmp_path, monkeypatch):
+    """A miniature RAF-DB."""
+    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
+    demo.write("raf-db", tmp_path / "raf-db", seed=0)
+    return tmp_path / "raf-db"
+
+
+def settings_with(**options):
+    chosen = {f"data.{key}": value for key, value in options.items()}
+    return experiments.load("zero-shot-raf-db").settings("smoke", {**UNTRAINED, **chosen})
+
+
+def test_landmarks_of_another_tool_come_with_the_batches(rafdb, tmp_path):
+    plain = running._open(settings_with(), "test", rafdb)
+    folder = tmp_path / "points"
+    for split in data.SPLITS:
+        for entry in running._open(settings_with(), split, rafdb).listing.entries:
+            place = (folder / entry.path).with_suffix(".pts")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            rows = "\n".join(f"{20 + x} {30 + y}" for x, y in zip(range(68), range(68), strict=True))
+            place.write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
+    chosen = settings_with(annotations={"name": "files", "folder": str(folder)})
+    opened = running._open(chosen, "test", rafdb)
+    batch = opened.take([0, 1])
+    assert batch.landmarks.shape == (2, 68, 2)
+    assert batch.parsing.shape[0] == 2
+    assert torch.equal(batch.image, plain.take([0, 1]).image)
+    assert opened.fingerprint != plain.fingerprint
+    resolved = running.resolve(chosen)
+    assert resolved["data"]["annotations"] == {"name": "files", "several": "largest"}
+    assert str(tmp_path) not in json.dumps(resolved)
+    with pytest.raises(UserError, match=r"setting of data\.annotations 'nam'; did you mean 'name'"):
+        running.resolve(settings_with(annotations={"nam": "files"}))
+
+
+def test_descriptions_stand_for_captions(rafdb, tmp_path):
+    whole = running._open(settings_with(), "test", rafdb)
+    keys = clip_keys(whole)
+    written = tmp_path / "descriptions.jsonl"
+    rows = [
+        {"key": name, "text": f"text of {name}", "model": "m", "prompt_digest": "d", "parameters": {},
+         "created": "2026-01-01T00:00:00+00:00"}
+        for name in keys
+    ]  # fmt: skip
+    written.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    few = settings_with(limit={"test": 5}, descriptions=str(written))
+    opened = running._open(few, "test", rafdb)
+    expected = [f"text of {keys[place]}" for place in opened.dataset.positions.tolist()]
+    assert opened.take(range(len(opened))).caption == opened.without_pixels(range(len(opened))).caption == expected
+    assert opened.fingerprint != opened.dataset.fingerprint
+    assert running.resolve(few)["data"]["descriptions"] == "descriptions.jsonl"
+    written.write_text("".join(json.dumps(row) + "\n" for row in rows[1:]))
+    with pytest.raises(UserError, match="expected a description of each of"):
+        running._open(settings_with(descriptions=str(written)), "test", rafdb)

@@ -7,9 +7,11 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fer_core.errors import UserError
@@ -30,9 +32,50 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def random_state(device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Where Python, NumPy and torch stand in their random numbers.
+
+    Returns:
+        Tensors, and what JSON holds; :func:`set_random_state` takes both.
+    """
+    version, words, gauss = random.getstate()
+    kind, keys, place, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the global state is meant
+    tensors = {
+        "python": torch.tensor(words, dtype=torch.int64),
+        "numpy": torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+        "torch": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        tensors["cuda"] = torch.cuda.get_rng_state(device)
+    return tensors, {"python": [version, gauss], "numpy": [kind, int(place), int(has_gauss), float(cached)]}
+
+
+def set_random_state(tensors: dict[str, Tensor], plain: dict[str, Any], device: torch.device) -> None:
+    """Goes back to where :func:`random_state` was called."""
+    version, gauss = plain["python"]
+    random.setstate((version, tuple(tensors["python"].tolist()), gauss))
+    kind, place, has_gauss, cached = plain["numpy"]
+    keys = tensors["numpy"].cpu().numpy().astype(np.uint32)
+    np.random.set_state((kind, keys, place, has_gauss, cached))  # noqa: NPY002 - the global state is meant
+    torch.set_rng_state(tensors["torch"].cpu())
+    if device.type == "cuda" and "cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["cuda"].cpu(), device)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error tells that a batch was too large for the device or the machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # The CPU's allocator has no exception of its own.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
 @contextmanager
-def deterministic() -> Iterator[None]:
+def deterministic(wanted: bool = True) -> Iterator[None]:
     """Deterministic algorithms where torch has them (it warns where it has not), and the old settings afterwards."""
+    if not wanted:
+        yield
+        return
     enabled, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),

@@ -2,6 +2,7 @@
 
 import math
 import random
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,90 +11,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from toy import TEST, TRAIN, VALIDATION, Frozen, Tower, Toy, fitted, same, weights
 
 from fer_core import config, engine
-from fer_core.batch import Batch, ImageFeatures
-from fer_core.data import Augmentation, MemoryDataset, Transform, loader, subset
+from fer_core.batch import Batch
+from fer_core.data import Augmentation, Transform, loader, subset
 from fer_core.data.loading import order
 from fer_core.engine import Training, TrainingError
 from fer_core.errors import UserError
-
-
-class Tower(nn.Module):
-    """A frozen stand-in for a Clip: 2x2 means of an 8x8 image, each a sum of its own pixels alone."""
-
-    image_size, mean, std = 8, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-
-    def encode_image(self, image: Tensor, patches: bool = True) -> ImageFeatures:
-        self.calls += len(image)
-        pooled = F.avg_pool2d(image, 2)  # (B, 3, 4, 4)
-        return ImageFeatures(pooled.flatten(1), pooled.flatten(2).transpose(1, 2) if patches else None)
-
-
-class Toy(nn.Module):
-    """A linear classifier on the tower's class token, to the engine's contract."""
-
-    name, frozen_image_tower = "toy", True
-
-    def __init__(self, classes: int = 3, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.clip = Tower()
-        self.head = nn.Linear(48, classes)
-        self.dropout = nn.Dropout(dropout)
-        self.prepared: list[int] = []
-
-    def forward(self, batch: Batch) -> SimpleNamespace:
-        features = batch.features or self.clip.encode_image(batch.image)
-        token = features.class_token
-        return SimpleNamespace(logits=self.head(self.dropout(token)), features=token)
-
-    def losses(self, batch: Batch, output: SimpleNamespace) -> dict[str, Tensor]:
-        entropy = F.cross_entropy(output.logits, batch.label)
-        penalty = self.head.weight.square().mean()
-        return {"cross_entropy": entropy, "penalty": penalty, "loss": entropy + 0.1 * penalty}
-
-    def prepare(self, batches: Any) -> None:
-        self.prepared = [int(index) for batch in batches for index in batch.index]
-
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        return [{"params": list(self.head.parameters()), "lr": lr, "weight_decay": weight_decay}]
-
-
-class Frozen(Toy):
-    """Trains nothing, as zero-shot does."""
-
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        return []
-
-
-def dataset(size: int, split: str, seed: int = 0) -> MemoryDataset:
-    """Faces whose brightness tells the class, noisily."""
-    drawn = np.random.default_rng([seed, len(split)])
-    labels = drawn.integers(0, 3, size)
-    image = np.clip(drawn.normal(60 + 60 * labels[:, None, None, None], 60, (size, 3, 8, 8)), 0, 255).astype(np.uint8)
-    return MemoryDataset("toy", split, ("a", "b", "c"), {"image": image, "label": labels}, "", "")
-
-
-TRAIN, VALIDATION, TEST = dataset(70, "train"), dataset(40, "validation"), dataset(50, "test")
-
-
-def fitted(training: Training, seed: int = 0, method: type[Toy] = Toy, **options: Any) -> tuple[Toy, engine.Fit]:
-    engine.seed_everything(seed)
-    toy = method(**options)
-    return toy, engine.fit(toy, TRAIN, VALIDATION, TEST, training, seed=seed, progress=False)
-
-
-def weights(method: Toy) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in method.state_dict().items()}
-
-
-def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
-    return all(torch.equal(one[name], two[name]) for name in one)
-
 
 # The schedule
 
@@ -222,7 +147,7 @@ def test_restores_the_deterministic_setting() -> None:
 # Features in place of pixels
 
 
-def test_cached_features_equal_pixels_exactly() -> None:
+def test_cached_features_equal_pixels_exactly(fresh_cache: Path) -> None:
     (cached, first), (plain, second) = (
         fitted(Training(epochs=3, batch_size=16, cache_features=cache), dropout=0.3) for cache in (True, False)
     )
@@ -230,7 +155,8 @@ def test_cached_features_equal_pixels_exactly() -> None:
     np.testing.assert_array_equal(first.test.logits, second.test.logits)
     np.testing.assert_array_equal(first.test.index, np.arange(50))
     assert first.history[-1]["losses"] == second.history[-1]["losses"]
-    assert cached.clip.calls == 70 + 40 + 50  # each image once
+    assert cached.clip.calls == 71 + 41 + 51  # each image once, and the first one before that to know its shape
+    assert fitted(Training(epochs=1, batch_size=16))[0].clip.calls == 3  # another run reads them from the disk
     assert plain.clip.calls == 3 * (70 + 40 + 50)
 
 
@@ -253,7 +179,7 @@ class Trainable(Blind):
 
 
 def test_caches_patches_only_where_they_are_wanted() -> None:
-    for method, shape in ((Blind, None), (Patches, (16, 3))):
+    for method, shape in ((Blind, None), (Patches, (16, 48))):
         toy, _ = fitted(Training(epochs=1), method=method)
         for image, features in toy.seen:
             assert image == (0,)  # no pixels to train on by mistake
@@ -263,16 +189,17 @@ def test_caches_patches_only_where_they_are_wanted() -> None:
 
 @pytest.mark.parametrize(
     ("method", "training"),
-    [
-        (Trainable, Training(epochs=1)),
-        (Blind, Training(epochs=1, cache_features=False)),
-        (Blind, Training(epochs=1, augmentation=Augmentation(flip=0.5))),
-    ],
+    [(Trainable, Training(epochs=1)), (Blind, Training(epochs=1, cache_features=False))],
 )
 def test_sees_pixels_where_features_would_be_wrong(method: type[Toy], training: Training) -> None:
     toy, _ = fitted(training, method=method)
     assert {image for image, _ in toy.seen} == {(3, 8, 8)}
     assert all(features is None for _, features in toy.seen)
+
+
+def test_augmented_training_sees_pixels_and_its_evaluation_features() -> None:
+    toy, _ = fitted(Training(epochs=1, batch_size=16, augmentation=Augmentation(flip=0.5)), method=Blind)
+    assert [image for image, _ in toy.seen] == [(3, 8, 8)] * 5 + [(0,)] * 7
 
 
 def test_augments_training_alone() -> None:

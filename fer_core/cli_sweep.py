@@ -1,0 +1,101 @@
+"""The command ``fer-core sweep``: many runs, here or on a cluster, and a table of what came of them."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fer_core.errors import UserError
+
+FAILURES = 1  # the exit code where a run failed
+
+
+def add_command(
+    command: Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser],
+    whole_numbers: Callable[[str], list[int]],
+) -> None:
+    """Adds the command.
+
+    Args:
+        command: Makes a command's parser out of its name, what it calls, and what it does in words.
+        whole_numbers: Reads ``0,1,2``.
+    """
+    sweep = command("sweep", _sweep, "run a grid of experiments, seeds, folds and settings, and gather the scores")
+    sweep.add_argument("experiments", metavar="EXPERIMENT", nargs="+", help="names; * stands for anything: 'coop-*'")
+    sweep.add_argument("--profile", default="quick", help="smoke, quick (default), full or paper")
+    sweep.add_argument("--seed", "--seeds", type=whole_numbers, default=[0], metavar="N[,N...]", help="(default: 0)")
+    sweep.add_argument("--fold", "--folds", type=whole_numbers, default=[], metavar="N[,N...]", help="folds, if any")
+    values = "values to try for a setting, such as training.lr=[1e-3,1e-4]; may be repeated"
+    sweep.add_argument("--grid", action="append", default=[], metavar="KEY=[V,V...]", help=values)
+    sweep.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all runs")
+    sweep.add_argument("--at-once", type=int, default=1, metavar="N", help="runs at a time on this machine")
+    sweep.add_argument("--device", default="auto", help="auto (default), cpu, cuda")
+    sweep.add_argument("--data-root", metavar="FOLDER", help="where licensed data lies (default: $FER_DATA_ROOT)")
+    sweep.add_argument("--records", metavar="DIR", help="where to write (default: book/records)")
+    sweep.add_argument("--force", action="store_true", help="run even where records are there")
+    sweep.add_argument("--dry-run", action="store_true", help="list the runs and end")
+    sweep.add_argument("--cluster", choices=("slurm", "local"), help="submit the runs through submitit, and end")
+    parameter = "a parameter of submitit, such as timeout_min=120 or slurm_partition=gpu; may be repeated"
+    sweep.add_argument("--parameter", action="append", default=[], metavar="KEY=VALUE", help=parameter)
+    folder = "folder of the cluster's files and logs (default: sweeps)"
+    sweep.add_argument("--folder", default="sweeps", metavar="DIR", help=folder)
+    sweep.add_argument("--wait", action="store_true", help="with --cluster: wait for the runs and print the table")
+
+
+def _sweep(arguments: argparse.Namespace) -> int | None:
+    from fer_core import experiments, sweeps
+
+    varied = experiments.parse_overrides(arguments.grid, "--grid")
+    wrong = next((key for key, values in varied.items() if not isinstance(values, list) or not values), None)
+    if wrong is not None:
+        raise UserError(f"--grid: expected a list of values for {wrong}, got {varied[wrong]!r}; write {wrong}=[A,B]")
+    common = experiments.parse_overrides(arguments.set)
+    jobs = sweeps.grid(arguments.experiments, arguments.profile, arguments.seed, arguments.fold, varied, common)
+    if arguments.dry_run:
+        print(json.dumps([job.__dict__ for job in jobs], indent=1) if arguments.json else "\n".join(map(str, jobs)))
+        return None
+    options = sweeps.Options(
+        arguments.device, arguments.data_root, arguments.records, arguments.force, arguments.at_once
+    )
+    if arguments.cluster:
+        parameters = experiments.parse_overrides(arguments.parameter, "--parameter")
+        submitted = sweeps.submit(jobs, options, Path(arguments.folder), parameters, arguments.cluster)
+        print(f"submitted {len(submitted)} runs: {', '.join(job.job_id for job in submitted)}", file=sys.stderr)
+        if not arguments.wait:
+            return None
+        outcomes = [_result(job, submission) for job, submission in zip(jobs, submitted, strict=True)]
+    else:
+        outcomes = sweeps.run(jobs, options, _tell)
+    rows = sweeps.gather(outcomes)
+    print(json.dumps(rows, indent=1) if arguments.json else _table(rows), flush=True)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    for outcome in failed:
+        print(f"fer-core: failed: {outcome.job}: {outcome.error}", file=sys.stderr)
+    return FAILURES if failed else None
+
+
+def _result(job: Any, submission: Any) -> Any:
+    """A submitted run's outcome; a node that died is the run's failure."""
+    from fer_core.sweeps import Outcome
+
+    try:
+        return submission.result()
+    except Exception as error:  # submitit has many, and each means that there is no outcome
+        return Outcome(job, error=f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _tell(outcome: Any) -> None:
+    score = "failed" if outcome.record is None else f"WAR {outcome.record.metrics['war']:.2%}"
+    print(f"{outcome.job}: {score}", file=sys.stderr, flush=True)
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    """Rows in Markdown."""
+    names = ("experiment", "settings", "runs", "failed", "validation_war", "war", "war_sd", "uar")
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    for row in rows:
+        cells = [f"{row[name]:.2f}" if isinstance(row[name], float) else str(row[name] or "–") for name in names]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

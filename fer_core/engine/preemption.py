@@ -1,0 +1,42 @@
+"""Being asked to stop: by a cluster that needs the node, or by a person."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+#: SLURM sends SIGTERM before it kills, and SIGUSR1 where a job asks for it (``--signal=USR1@120``).
+SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")
+
+
+class Preemption:
+    """While it is entered, a signal is noted instead of ending the process; a second Ctrl-C interrupts at once.
+
+    Outside of the main thread, where Python lets nobody listen to signals, it notes nothing.
+
+    Attributes:
+        by: Name of the signal that came, or an empty string.
+    """
+
+    def __init__(self) -> None:
+        self.by = ""
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Preemption":
+        if threading.current_thread() is threading.main_thread():
+            for name in SIGNALS:
+                number = getattr(signal, name, None)  # Windows has no SIGUSR1
+                if number is not None:
+                    self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._before.clear()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if name == self.by == "SIGINT":
+            raise KeyboardInterrupt
+        self.by = name

@@ -1,0 +1,288 @@
+"""Many runs: a grid of experiments, seeds, folds and settings, here or on a SLURM cluster.
+
+Runs whose records are there are not run again, one that fails does not stop the others, and a run that a cluster
+preempts goes on from its checkpoint.
+"""
+
+import itertools
+import logging
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from fer_core import experiments
+from fer_core.errors import Stopped, UserError, unknown
+from fer_core.records import Record
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Args:
+        experiment: Name of the experiment.
+        profile: One of its profiles.
+        seed: The run's seed.
+        overrides: Settings by dotted key, the fold among them.
+    """
+
+    experiment: str
+    profile: str
+    seed: int
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        settings = "".join(f" {key}={value}" for key, value in self.overrides.items())
+        return f"{self.experiment} {self.profile} seed {self.seed}{settings}"
+
+
+@dataclass
+class Outcome:
+    """What became of a job.
+
+    Args:
+        job: The job.
+        record: Its record; None where it failed or is still under way.
+        error: Why it failed, in one line; empty where it did not.
+    """
+
+    job: Job
+    record: Record | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the jobs are run.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` and so on.
+        data_root: The folder of licensed data.
+        records_dir: The folder of records.
+        force: Run even where records are there.
+        at_once: Runs at a time on this machine; where it has several GPUs, each run gets one in turn.
+    """
+
+    device: str = "auto"
+    data_root: str | None = None
+    records_dir: str | None = None
+    force: bool = False
+    at_once: int = 1
+
+    def __post_init__(self) -> None:
+        if self.at_once < 1:
+            raise UserError(f"at_once: expected at least 1, got {self.at_once}; choose a positive number")
+
+
+def grid(
+    patterns: Sequence[str],
+    profile: str,
+    seeds: Sequence[int],
+    folds: Sequence[int] = (),
+    settings: Mapping[str, Sequence[Any]] | None = None,
+    common: Mapping[str, Any] | None = None,
+) -> list[Job]:
+    """Every combination, as jobs; wrong names and settings are told before the first of them runs.
+
+    Args:
+        patterns: Names of experiments, where ``*`` stands for anything: ``coop-*``.
+        profile: A profile; experiments that a pattern found and that have no such profile are left out.
+        seeds: Seeds.
+        folds: Folds, for data sets that have some; empty for the experiment's own.
+        settings: Values to try, by dotted key.
+        common: Settings of all jobs, by dotted key.
+
+    Raises:
+        UserError: If a name, profile or setting is not known, or a pattern finds nothing.
+    """
+    varied = dict(settings or {})
+    if folds:
+        varied["data.fold"] = list(folds)
+    jobs = []
+    for name in _names(patterns, profile):
+        for values in itertools.product(*varied.values()):
+            overrides = {**(common or {}), **dict(zip(varied, values, strict=True))}
+            experiments.resolve(experiments.load(name).settings(profile, overrides))
+            jobs += [Job(name, profile, seed, overrides) for seed in seeds]
+    return jobs
+
+
+def _names(patterns: Sequence[str], profile: str) -> list[str]:
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        if not any(letter in pattern for letter in "*?["):
+            experiments.load(pattern)
+            found[pattern] = None
+            continue
+        matching = [name for name in experiments.names() if fnmatchcase(name, pattern)]
+        if not matching:
+            raise unknown("experiment", pattern, experiments.names())
+        having = [name for name in matching if profile in experiments.load(name).profiles]
+        if not having:
+            raise UserError(f"expected an experiment {pattern} with a profile {profile}, got none; choose another")
+        found.update(dict.fromkeys(having))
+    return list(found)
+
+
+def run(jobs: Sequence[Job], options: Options, tell: Callable[[Outcome], None] | None = None) -> list[Outcome]:
+    """Runs jobs on this machine.
+
+    Args:
+        jobs: From :func:`grid`.
+        options: How.
+        tell: Called with each outcome as it comes.
+
+    Returns:
+        Outcomes in the order of the jobs.
+
+    Raises:
+        Stopped: If SIGTERM or SIGUSR1 came; the same sweep goes on.
+    """
+    found: dict[int, Outcome] = {}
+
+    def came(place: int, outcome: Outcome) -> None:
+        found[place] = outcome
+        if tell is not None:
+            tell(outcome)
+
+    if options.at_once == 1:
+        for place, job in enumerate(jobs):
+            came(place, _one(job, options))
+        return [found[place] for place in range(len(jobs))]
+    # Fresh processes: forked ones may not use CUDA. One each, so that no run finds another's memory taken.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.at_once, mp_context=context, max_tasks_per_child=1) as pool:
+        futures = {pool.submit(_apart, job, options, place): place for place, job in enumerate(jobs)}
+        for future in as_completed(futures):
+            came(futures[future], future.result())
+    return [found[place] for place in range(len(jobs))]
+
+
+def _apart(job: Job, options: Options, place: int) -> Outcome:
+    """A job in a process of its own, which takes the GPUs in turn."""
+    import torch
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    if options.device == "auto" and (count := torch.cuda.device_count()) > 1:
+        options = Options(**{**options.__dict__, "device": f"cuda:{place % count}"})
+    elif not torch.cuda.is_available():
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.at_once))
+    return _one(job, options)
+
+
+def _one(job: Job, options: Options) -> Outcome:
+    logger.info("%s", job)
+    try:
+        record = experiments.run(
+            job.experiment, job.profile, job.seed, device=options.device, data_root=options.data_root,
+            overrides=job.overrides, records_dir=options.records_dir, force=options.force, progress=False,
+        )  # fmt: skip
+    except Stopped:
+        raise
+    except UserError as error:
+        return Outcome(job, error=str(error))
+    except Exception as error:  # a fault of one run must not cost the others
+        traceback.print_exc()
+        return Outcome(job, error=f"{type(error).__name__}: {error}".splitlines()[0])
+    return Outcome(job, record)
+
+
+class Task:
+    """A job as submitit runs it on a node; one that is preempted is queued again and goes on from its checkpoint."""
+
+    def __init__(self, job: Job, options: Options) -> None:
+        self.job, self.options = job, options
+
+    def __call__(self) -> Outcome:
+        """Runs the job."""
+        logging.basicConfig(format="%(message)s", level=logging.INFO)
+        try:
+            return _one(self.job, self.options)
+        except Stopped:
+            # The engine listened to the signal and wrote its checkpoint; now submitit's own handler is due.
+            signal.raise_signal(signal.SIGUSR1)
+            raise
+
+    def checkpoint(self) -> Any:
+        """What submitit queues in place of a task that lost its node."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(Task(self.job, self.options))
+
+
+def submit(
+    jobs: Sequence[Job], options: Options, folder: Path, parameters: Mapping[str, Any], cluster: str = "slurm"
+) -> list[Any]:
+    """Hands jobs to a cluster, as one array.
+
+    Args:
+        jobs: From :func:`grid`.
+        options: How each is run.
+        folder: For submitit's files and logs; all nodes must see it, and the cache folder.
+        parameters: Of submitit's executor, such as ``timeout_min``, ``gpus_per_node`` or ``slurm_partition``.
+        cluster: ``"slurm"``, or ``"local"`` to try it out on this machine.
+
+    Returns:
+        submitit's jobs; ``result()`` of each is an :class:`Outcome`.
+
+    Raises:
+        UserError: If submitit is not installed, there is no such cluster, or it refuses the parameters.
+    """
+    try:
+        import submitit
+    except ImportError as error:
+        raise UserError('cluster: expected submitit, got none; pip install "fer-core[cluster]"') from error
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        executor.update_parameters(**parameters)
+    except (RuntimeError, NameError, ValueError, TypeError) as error:
+        raise UserError(f"cluster: expected {cluster} with these parameters, got: {error}; mend them") from error
+    with executor.batch():
+        submitted = [executor.submit(Task(job, options)) for job in jobs]
+    return submitted
+
+
+def gather(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """One row for each experiment and setting: means over its seeds and folds.
+
+    Returns:
+        ``experiment``, ``profile``, ``settings``, ``runs``, ``failed``; and in percent ``validation_war`` of the
+        selected epochs (None without such a split), ``war`` and ``uar`` on the test split with their sample deviation
+        ``war_sd`` (None for one run). Choose settings by ``validation_war``: the test split is not for choosing.
+    """
+    rows: dict[tuple[str, str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        kept = {key: value for key, value in outcome.job.overrides.items() if key != "data.fold"}
+        settings = " ".join(f"{key}={value}" for key, value in kept.items())
+        rows.setdefault((outcome.job.experiment, outcome.job.profile, settings), []).append(outcome)
+    gathered = []
+    for (experiment, profile, settings), members in rows.items():
+        done = [member.record for member in members if member.record is not None]
+        war = [100 * record.metrics["war"] for record in done]
+        validation = [score for score in map(_validation, done) if score is not None]
+        gathered.append(
+            {
+                "experiment": experiment, "profile": profile, "settings": settings,
+                "runs": len(done), "failed": sum(1 for member in members if member.error),
+                "validation_war": fmean(validation) if validation else None,
+                "war": fmean(war) if war else None, "war_sd": stdev(war) if len(war) > 1 else None,
+                "uar": fmean(100 * record.metrics["uar"] for record in done) if done else None,
+            }
+        )  # fmt: skip
+    return gathered
+
+
+def _validation(record: Record) -> float | None:
+    """Validation WAR of the selected epoch, in percent."""
+    row = next((row for row in record.history if row["epoch"] == record.selection["epoch"]), None)
+    return 100 * row["validation"]["war"] if row and row["validation"] else None

@@ -1,0 +1,165 @@
+"""One step: parts of a batch, a batch too large for memory, a compiler that fails, averaged weights."""
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toy import TEST, TRAIN, VALIDATION, Tower, Toy, fitted, same, weights
+
+from fer_core import engine
+from fer_core.batch import Batch
+from fer_core.data import Transform, loader
+from fer_core.engine import Training, TrainingError
+from fer_core.engine.steps import Average, _of_compiler
+
+SGD = {"epochs": 2, "batch_size": 16, "optimizer": "sgd", "lr": 0.05}
+
+
+@pytest.mark.parametrize("parts", [2, 3, 16, 100])
+def test_accumulated_parts_equal_the_whole_batch(parts: int) -> None:
+    (whole, one), (toy, other) = fitted(Training(**SGD)), fitted(Training(**SGD, accumulate=parts))
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(toy)[name], value, rtol=1e-5, atol=1e-6)
+    assert other.history[-1]["losses"] == pytest.approx(one.history[-1]["losses"], rel=1e-5)
+
+
+class Hungry(Toy):
+    """Has memory for few samples at a time."""
+
+    room, sizes = 5, []
+
+    def forward(self, batch: Batch) -> SimpleNamespace:
+        if self.training:
+            type(self).sizes.append(len(batch))
+            if len(batch) > self.room:
+                self.dropout(torch.ones(3))  # draws before it fails, which must not show
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().forward(batch)
+
+
+def test_a_batch_too_large_for_memory_is_halved_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    Hungry.sizes.clear()
+    hungry, _ = fitted(Training(**SGD), method=Hungry, dropout=0.3)
+    assert Hungry.sizes[:6] == [16, 8, 4, 4, 4, 4]  # tried whole, in halves, in quarters, and so for good
+    assert max(Hungry.sizes[2:]) == 4
+    told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == [
+        "memory does not hold 16 samples at a time; from epoch 1, step 1 of 5 on each batch is computed in 2 parts",
+        "memory does not hold 8 samples at a time; from epoch 1, step 1 of 5 on each batch is computed in 4 parts",
+    ]
+    # Bit for bit what computing in quarters gives from the start, random numbers included.
+    expected, _ = fitted(Training(**SGD, accumulate=4), dropout=0.3)
+    assert same(weights(hungry), weights(expected))
+
+
+def test_the_cpu_allocators_error_counts_as_too_large() -> None:
+    class Huge(Toy):
+        def forward(self, batch: Batch) -> SimpleNamespace:
+            if self.training and len(batch) > 8:
+                torch.empty(2**60, dtype=torch.uint8)  # a real refusal
+            return super().forward(batch)
+
+    toy, _ = fitted(Training(**SGD), method=Huge)
+    expected, _ = fitted(Training(**SGD, accumulate=2))
+    assert same(weights(toy), weights(expected))
+
+
+def test_one_sample_too_large_is_an_error_and_other_errors_stay() -> None:
+    class Small(Hungry):
+        room = 0
+
+    with pytest.raises(TrainingError, match="expected memory for one sample, got none at epoch 1, step 1 of 5"):
+        fitted(Training(**SGD), method=Small)
+
+    class Wrong(Toy):
+        def losses(self, batch: Batch, output: SimpleNamespace) -> dict[str, torch.Tensor]:
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        fitted(Training(**SGD), method=Wrong)
+
+
+def test_goes_on_plainly_where_the_compiler_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    def broken(module: Any) -> Any:
+        def call(*_: Any) -> Any:
+            raise BackendCompilerFailed("inductor", RuntimeError("no C++ compiler"), "")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    toy, _ = fitted(Training(**SGD, compile=True))
+    assert "torch.compile failed (" in caplog.text
+    assert "going on without it" in caplog.text
+    expected, _ = fitted(Training(**SGD))
+    assert same(weights(toy), weights(expected))
+    assert not _of_compiler(RuntimeError("mine"))
+
+
+@pytest.mark.slow
+def test_compiled_equals_plain() -> None:
+    (compiled, _), (plain, _) = fitted(Training(**SGD, compile=True)), fitted(Training(**SGD))
+    for name, value in weights(plain).items():
+        torch.testing.assert_close(weights(compiled)[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_average_equals_its_formula() -> None:
+    weight = torch.zeros(3)
+    average, expected = Average([weight], 0.5), np.zeros(3)
+    for step, value in enumerate([1.0, 4.0, -2.0, 3.0, 3.0, 3.0, 3.0, 3.0, 5.0, 7.0, 1.0]):
+        weight.fill_(value)
+        average.update()
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+        np.testing.assert_allclose(average.mean[0].numpy(), expected, rtol=1e-6)
+    with average.used():
+        np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-6)
+    assert weight.tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize("selection", ["last", "validation"])
+def test_averaged_weights_are_what_is_scored_and_kept(selection: Any) -> None:
+    training = Training(epochs=3, batch_size=16, lr=0.05, ema=0.8, selection=selection)
+    toy, fit = fitted(training)
+    plain, _ = fitted(Training(epochs=3, batch_size=16, lr=0.05, selection=selection))
+    assert not same(weights(toy), weights(plain))
+    again = engine.evaluate(toy, loader(TEST, Transform(8, Tower.mean, Tower.std), 16, 0))
+    np.testing.assert_array_equal(again.logits, fit.test.logits)
+
+
+def test_stops_early_at_a_validation_score_that_does_not_rise() -> None:
+    class Falls(Toy):
+        """Learns nothing: its first epoch is its best."""
+
+        def losses(self, batch: Batch, output: SimpleNamespace) -> dict[str, torch.Tensor]:
+            return {"loss": 0.0 * output.logits.sum()}
+
+    _, fit = fitted(Training(epochs=9, batch_size=16, selection="validation", patience=2), method=Falls)
+    assert [row["epoch"] for row in fit.history] == [1, 2, 3]
+    assert fit.selected_epoch == 1
+    with pytest.raises(ValueError, match="patience: expected none, or at least 1 with selection=validation"):
+        Training(patience=2)
+
+
+def test_channels_last_changes_nothing_but_the_layout() -> None:
+    settings = {**SGD, "cache_features": False}
+    (one, _), (other, _) = fitted(Training(**settings)), fitted(Training(**settings, channels_last=True))
+    for name, value in weights(one).items():
+        torch.testing.assert_close(weights(other)[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_writes_curves_for_tensorboard(tmp_path: Any) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is an extra that is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    engine.fit(Toy(), TRAIN, VALIDATION, TEST, Training(**SGD), seed=0, progress=False, log_dir=tmp_path)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert len(events.Scalars("step/loss")) == 10
+    assert [event.step for event in events.Scalars("test/war")] == [1, 2]

@@ -1,0 +1,158 @@
+"""Sweeps: which runs, what becomes of each, and the table of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fer_core import cli, experiments, records, sweeps
+from fer_core.errors import Stopped, UserError
+from fer_core.sweeps import Job, Options, Outcome
+
+UNTRAINED = {"backbone": "embedded:random"}
+
+
+@pytest.fixture
+def options(ferplus, tmp_path):
+    return Options("cpu", str(ferplus), str(tmp_path / "records"))
+
+
+def test_a_grid_is_every_combination():
+    jobs = sweeps.grid(
+        ["coop-ferplus", "zero-shot-ferplus"], "smoke", [0, 1], settings={"data.votes": ["majority", "probability"]},
+        common=UNTRAINED,
+    )  # fmt: skip
+    assert len(jobs) == len(set(map(str, jobs))) == 8
+    assert jobs[1] == Job("coop-ferplus", "smoke", 1, {**UNTRAINED, "data.votes": "majority"})
+    assert str(jobs[1]) == "coop-ferplus smoke seed 1 backbone=embedded:random data.votes=majority"
+    folds = sweeps.grid(["zero-shot-dfew"], "paper", [0], folds=[1, 2, 3])
+    assert [job.overrides for job in folds] == [{"data.fold": fold} for fold in (1, 2, 3)]
+
+
+def test_patterns_find_experiments_that_have_the_profile():
+    found = {job.experiment for job in sweeps.grid(["coop-*", "*-facs-still-8"], "full", [0])}
+    expected = {name for name in experiments.names() if name.startswith("coop-") or name.endswith("-facs-still-8")}
+    assert found == {name for name in expected if "full" in experiments.load(name).profiles}
+    assert {"coop-ferplus", "zero-shot-facs-still-8"} <= found
+
+
+@pytest.mark.parametrize(
+    ("patterns", "profile", "settings", "message"),
+    [
+        (["coop-ferpluss"], "smoke", {}, "did you mean 'coop-ferplus'"),
+        (["zzz-*"], "smoke", {}, r"unknown experiment 'zzz-\*'"),
+        (["*-rafdb*", "*-raf-db"], "full", {}, "unknown experiment"),
+        (["*-raf-db"], "full", {}, "expected an experiment .* with a profile full, got none"),
+        (["coop-ferplus"], "smoke", {"training.lrr": [1]}, "did you mean 'lr'"),
+        (["coop-ferplus"], "smoke", {"training.lr": [1.0, -1.0]}, "lr: expected a number above 0"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(patterns, profile, settings, message):
+    with pytest.raises(UserError, match=message):
+        sweeps.grid(patterns, profile, [0], settings=settings)
+
+
+def test_one_failure_does_not_stop_the_others_and_a_second_sweep_runs_what_is_missing(options, monkeypatch):
+    jobs = sweeps.grid(["coop-ferplus"], "smoke", [0, 1, 2], common={**UNTRAINED, "training.epochs": 1})
+    run, ran = experiments.run, []
+
+    def breaking(name, profile, seed, **settings):
+        ran.append(seed)
+        if seed == 1 and len(ran) == 2:
+            raise ZeroDivisionError("a fault")
+        return run(name, profile, seed, **settings)
+
+    monkeypatch.setattr(experiments, "run", breaking, raising=False)
+    told = []
+    outcomes = sweeps.run(jobs, options, told.append)
+    assert [outcome.error for outcome in outcomes] == ["", "ZeroDivisionError: a fault", ""]
+    assert told == outcomes
+    written = {path: path.stat().st_mtime_ns for path in _files(options.records_dir)}
+    assert len(written) == 2
+    again = sweeps.run(jobs, options)
+    assert all(outcome.record for outcome in again)
+    assert len(_files(options.records_dir)) == 3
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in written.items())
+
+
+def _files(folder):
+    return sorted(Path(folder).rglob("*.json"))
+
+
+def test_preemption_ends_a_sweep(options, monkeypatch):
+    def stopped(*_, **__):
+        raise Stopped("stopped by SIGTERM", "SIGTERM")
+
+    monkeypatch.setattr(experiments, "run", stopped, raising=False)
+    with pytest.raises(Stopped):
+        sweeps.run(sweeps.grid(["coop-ferplus"], "smoke", [0], common=UNTRAINED), options)
+
+
+def test_several_at_once_give_the_same_records(options, tmp_path):
+    jobs = sweeps.grid(["zero-shot-ferplus"], "smoke", [0, 1], common=UNTRAINED)
+    alone = sweeps.run(jobs, options)
+    at_once = Options("cpu", options.data_root, str(tmp_path / "others"), at_once=2)
+    together = sweeps.run(jobs, at_once)
+    for one, other in zip(alone, together, strict=True):
+        assert one.job == other.job
+        assert records.same_result(one.record, other.record)
+
+
+def test_submits_through_submitit(options, tmp_path):
+    pytest.importorskip("submitit", reason="submitit is an extra that is not installed")
+    jobs = sweeps.grid(["zero-shot-ferplus"], "smoke", [0], common=UNTRAINED)
+    (submitted,) = sweeps.submit(jobs, options, tmp_path / "sweeps", {"timeout_min": 5}, "local")
+    outcome = submitted.result()
+    assert outcome.job == jobs[0]
+    assert outcome.record.path == records.read(_files(options.records_dir)[0]).path
+    with pytest.raises(UserError, match="expected local with these parameters"):
+        sweeps.submit(jobs, options, tmp_path / "sweeps", {"timeout_mn": 5}, "local")
+    with pytest.raises(UserError, match="cluster: expected slurm"):
+        sweeps.submit(jobs, options, tmp_path / "sweeps", {}, "slurm")  # there is none here
+
+
+def test_a_preempted_task_is_queued_again():
+    submission = pytest.importorskip("submitit").helpers.DelayedSubmission
+    task = sweeps.Task(Job("coop-ferplus", "smoke", 0), Options())
+    again = task.checkpoint()
+    assert isinstance(again, submission)
+    assert again.function.job == task.job
+
+
+def test_rows_are_means_over_seeds_and_folds(options):
+    jobs = sweeps.grid(
+        ["coop-ferplus"], "smoke", [0, 1], settings={"training.lr": [0.01, 0.1]},
+        common={**UNTRAINED, "training.epochs": 1},
+    )  # fmt: skip
+    outcomes = [*sweeps.run(jobs, options), Outcome(Job("coop-ferplus", "smoke", 9, jobs[0].overrides), error="x")]
+    first, second = sweeps.gather(outcomes)
+    assert (first["runs"], first["failed"], second["runs"], second["failed"]) == (2, 1, 2, 0)
+    war = [100 * outcome.record.metrics["war"] for outcome in outcomes[:2]]
+    assert first["war"] == pytest.approx(sum(war) / 2)
+    assert first["war_sd"] == pytest.approx(abs(war[0] - war[1]) / 2**0.5)
+    validation = [100 * outcome.record.history[0]["validation"]["war"] for outcome in outcomes[:2]]
+    assert first["validation_war"] == pytest.approx(sum(validation) / 2)
+
+
+def test_the_command_lists_runs_and_gathers_a_table(ferplus, tmp_path, capsys):
+    common = ["zero-shot-ferplus", "--profile", "smoke", "--set", "backbone=embedded:random"]
+    common += ["--data-root", str(ferplus), "--records", str(tmp_path / "records"), "--device", "cpu"]
+    assert cli.main(["sweep", *common, "--seed", "0,1", "--dry-run"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert not (tmp_path / "records").exists()
+    assert cli.main(["sweep", *common, "--grid", "model.words=[noun,adjective]", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["settings"].split()[-1] for row in rows] == ["model.words=noun", "model.words=adjective"]
+    assert cli.main(["sweep", *common, "--grid", "model.words=noun"]) == 2
+    assert "write model.words=[A,B]" in capsys.readouterr().err
+    assert cli.main(["sweep", *common, "--data-root", str(tmp_path / "nowhere"), "--seed", "5"]) == 1
+    captured = capsys.readouterr()
+    assert "| zero-shot-ferplus |" in captured.out
+    assert "fer-core: failed: zero-shot-ferplus smoke seed 5" in captured.err
+
+
+def test_listing_a_sweep_does_not_need_torch():
+    code = "import sys; from fer_core import cli; cli.parser(); assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,145 @@
+"""A toy method and toy faces, to the engine's contract; as a script, one training that a test may kill or multiply."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer_core import config, engine
+from fer_core.batch import Batch, ImageFeatures
+from fer_core.data import MemoryDataset
+from fer_core.engine import Training
+from fer_core.errors import Stopped
+from fer_core.models.base import Output
+
+
+class Tower(nn.Module):
+    """A frozen stand-in for a Clip: 2x2 means of an 8x8 image, each a sum of its own pixels alone."""
+
+    image_size, mean, std, weights = 8, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "toy"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def encode_image(self, image: Tensor, patches: bool = True) -> ImageFeatures:
+        self.calls += len(image)
+        pooled = F.avg_pool2d(image, 2)  # (B, 3, 4, 4)
+        return ImageFeatures(pooled.flatten(1), pooled.flatten(2).transpose(1, 2).repeat(1, 1, 16) if patches else None)
+
+
+class Toy(nn.Module):
+    """A linear classifier on the tower's class token, to the engine's contract."""
+
+    name, frozen_image_tower = "toy", True
+
+    def __init__(self, classes: int = 3, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.clip = Tower()
+        self.head = nn.Linear(48, classes)
+        self.dropout = nn.Dropout(dropout)
+        self.prepared: list[int] = []
+
+    def forward(self, batch: Batch) -> Output:
+        features = batch.features or self.clip.encode_image(batch.image)
+        token = features.class_token
+        return Output(logits=self.head(self.dropout(token)), features=token)
+
+    def losses(self, batch: Batch, output: Output) -> dict[str, Tensor]:
+        entropy = F.cross_entropy(output.logits, batch.label)
+        penalty = self.head.weight.square().mean()
+        return {"cross_entropy": entropy, "penalty": penalty, "loss": entropy + 0.1 * penalty}
+
+    def end_epoch(self, epoch: int, epochs: int) -> None:
+        self.ended = [*getattr(self, "ended", []), (epoch, epochs)]
+
+    def prepare(self, batches: Any) -> None:
+        self.prepared = [int(index) for batch in batches for index in batch.index]
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        return [{"params": list(self.head.parameters()), "lr": lr, "weight_decay": weight_decay}]
+
+
+class Frozen(Toy):
+    """Trains nothing, as zero-shot does."""
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        return []
+
+
+def dataset(size: int, split: str, seed: int = 0) -> MemoryDataset:
+    """Faces whose brightness tells the class, noisily."""
+    drawn = np.random.default_rng([seed, len(split)])
+    labels = drawn.integers(0, 3, size)
+    image = np.clip(drawn.normal(60 + 60 * labels[:, None, None, None], 60, (size, 3, 8, 8)), 0, 255).astype(np.uint8)
+    fingerprint = config.digest([image.tolist(), labels.tolist()])
+    return MemoryDataset("toy", split, ("a", "b", "c"), {"image": image, "label": labels}, fingerprint, "")
+
+
+TRAIN, VALIDATION, TEST = dataset(70, "train"), dataset(40, "validation"), dataset(50, "test")
+
+
+def fitted(training: Training, seed: int = 0, method: type[Toy] = Toy, **options: Any) -> tuple[Toy, engine.Fit]:
+    engine.seed_everything(seed)
+    toy = method(**options)
+    return toy, engine.fit(toy, TRAIN, VALIDATION, TEST, training, seed=seed, progress=False)
+
+
+def weights(method: Toy) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in method.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+class Slow(Toy):
+    """Takes its time, so that a signal finds it at work."""
+
+    pause = 0.0
+
+    def losses(self, batch: Batch, output: Output) -> dict[str, Tensor]:
+        time.sleep(self.pause)
+        return super().losses(batch, output)
+
+
+def main() -> None:
+    """One training; writes weights, logits and history, or says that it was stopped."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--training", type=json.loads, default={})
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--every", type=float, default=300.0)
+    parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--dropout", type=float, default=0.0)
+    chosen = parser.parse_args()
+    engine.seed_everything(0)
+    method = Slow(dropout=chosen.dropout)
+    method.pause = chosen.pause
+    training = config.build(Training, chosen.training, "training")
+    print("ready", flush=True)
+    try:
+        fit = engine.fit(
+            method, TRAIN, VALIDATION, TEST, training, seed=0, progress=False, checkpoint=chosen.checkpoint,
+            checkpoint_seconds=chosen.every,
+        )  # fmt: skip
+    except Stopped as stopped:
+        print(stopped, flush=True)
+        raise SystemExit(75) from stopped
+    processes = engine.Processes(torch.device("cpu"))
+    whole = processes.whole(method.state_dict())
+    if processes.main:
+        arrays = {name: value.numpy() for name, value in whole.items()}
+        losses = [[row["losses"][name] for name in sorted(row["losses"])] for row in fit.history]
+        rates = [row["lr"] for row in fit.history]
+        np.savez(chosen.out, logits=fit.test.logits, index=fit.test.index, losses=losses, lr=rates, **arrays)
+
+
+if __name__ == "__main__":
+    main()
