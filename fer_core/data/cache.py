@@ -93,7 +93,7 @@ def built_array(
                 f"{folder}: expected {need / 2**30:.1f} GiB of free space for the store, got {free / 2**30:.1f}; "
                 "set FER_CACHE to a larger disk, choose a smaller size, or leave store out"
             )
-        logger.info("building a store of %.2f GiB in %s, once", need / 2**30, folder)
+        logger.info("building a store of %.0f MiB in %s, once", need / 2**20, folder)
         with atomic.replacing(target) as temporary:
             array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
             fill(array)
