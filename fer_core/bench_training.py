@@ -42,7 +42,7 @@ class Options:
     """
 
     backbone: str = "ViT-B-32:random"
-    batch_size: int = 16
+    batch_size: int = 20
     methods: str = "all"
     precision: str = "fp32"
     device: str = "cpu"
