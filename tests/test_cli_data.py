@@ -70,6 +70,42 @@ def test_from_miniature_to_smoke_run(name, capsys, tmp_path, monkeypatch):
     assert str(tmp_path) not in written.path.as_posix() + json.dumps(record)
 
 
+PAPER = [name for name in experiments.names() if "paper" in experiments.load(name).profiles]
+# Weights of the hub are not here, and a pass over small pictures goes through all that the paper's settings name.
+QUICKLY = ("backbone=embedded:random", "data.size=64", "training.epochs=1")
+
+
+@pytest.fixture(scope="module")
+def miniatures(tmp_path_factory):
+    """A miniature of each licensed data set, written when it is first asked for."""
+    made = {}
+
+    def of(name):
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name) / "demo"
+            demo.write(name, made[name], seed=0)
+        return made[name]
+
+    return of
+
+
+@pytest.mark.parametrize("name", [name for name in PAPER if experiments.load(name).dataset in LAYOUTS])
+def test_every_paper_profile_runs_on_a_miniature(name, miniatures, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
+    experiment = experiments.load(name)
+    settings = [key for key in QUICKLY if key != "data.size=64" or "size" in experiment.settings("paper").data]
+    if experiment.method == "zero-shot":
+        settings = [key for key in settings if not key.startswith("training.")]
+    line = ["run", name, "--profile", "paper", "--json", "--quiet", "--device", "cpu"]
+    line += ["--data-root", str(miniatures(experiment.dataset)), "--records", str(tmp_path / "records")]
+    code, told, error = call(capsys, *line, *(part for key in settings for part in ("--set", key)))
+    assert code == 0, error
+    (record,) = json.loads(told)
+    assert record["profile"] == "paper"
+    assert record["method"] == experiment.method
+    assert record["metrics"]["n"] > 0
+
+
 def test_every_licensed_data_set_has_its_baselines():
     for name in LAYOUTS:
         for method in ("zero-shot", "linear-probe"):

@@ -1,5 +1,6 @@
 """Batches of transformed samples, in an order that only the seed and the epoch decide."""
 
+import os
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -114,12 +115,13 @@ def batches(
         chunks: Positions of each batch.
         seed: The run's seed.
         epoch: The epoch.
-        workers: Processes that prepare batches.
+        workers: Processes that prepare batches; no more than there are cores.
     """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return DataLoader(
         _Transformed(dataset, transform, seed, epoch),
         batch_sampler=[chunk.tolist() for chunk in chunks],
-        num_workers=workers,
+        num_workers=min(workers, cores),
         collate_fn=_same,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(seed),  # else DataLoader draws from the global generator

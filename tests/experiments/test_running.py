@@ -332,3 +332,11 @@ def test_descriptions_stand_for_captions(rafdb, tmp_path):
     written.write_text("".join(json.dumps(row) + "\n" for row in rows[1:]))
     with pytest.raises(UserError, match="expected a description of each of"):
         running._open(settings_with(descriptions=str(written)), "test", rafdb)
+
+
+@pytest.mark.parametrize("name", [name for name in models.names() if name not in ("fine-cliper", "clip-au")])
+def test_every_method_for_stills_leaves_a_record(name, run):
+    record = run(f"{name}-ferplus")
+    assert record.method == name
+    assert record.flops > 0
+    assert (record.trainable_parameters > 0) == (name != "zero-shot")
