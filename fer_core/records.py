@@ -54,6 +54,7 @@ class Record:
         fold: Fold of the data set, where it has folds.
         variant: What tells its file from the experiment's own where settings were overridden.
         overrides: Those settings, by dotted key.
+        alignment: Digest of the transform that aligned the faces, where ``fer-core data align`` made them; else None.
         schema: Version of this layout.
     """
 
@@ -81,6 +82,7 @@ class Record:
     fold: int | None = None
     variant: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
+    alignment: str | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

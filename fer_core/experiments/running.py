@@ -20,7 +20,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fer_core import clip, config, data, embedded, engine, hardware, metrics, models, records
 from fer_core.batch import Batch
-from fer_core.data import annotated, annotations, layout
+from fer_core.data import align_folder, annotated, annotations, layout
+from fer_core.data.dataset import Subset, Wrapped
+from fer_core.data.files import ClipFiles, ImageFiles
 from fer_core.descriptions.captioned import Captioned
 from fer_core.errors import UserError
 from fer_core.experiments.loading import Settings, flat, load
@@ -218,11 +220,23 @@ def run(
         commit=hardware.commit(),
         variant=variant,
         overrides=changed,
+        alignment=_alignment(test),
     )
     if processes.main:
         logger.info("wrote %s", records.write(record, records_dir))
         checkpoint.unlink(missing_ok=True)
     return record
+
+
+def _alignment(dataset: data.FaceDataset) -> str | None:
+    """Digest of the transform that aligned the faces of a data set, if a note beside its files says so."""
+    while isinstance(dataset, Subset | Wrapped):
+        dataset = dataset.dataset
+    if not isinstance(dataset, ImageFiles | ClipFiles):
+        return None
+    first = dataset.listing.folder / dataset.listing.entries[0].path
+    note = align_folder.aligned_by(first.parent)
+    return None if note is None else note["digest"]
 
 
 class _Clock:

@@ -9,7 +9,7 @@ import torch
 from fer_core import data, engine, experiments, models, records
 from fer_core.batch import Batch
 from fer_core.clip import load as load_clip
-from fer_core.data import demo
+from fer_core.data import align_folder, demo
 from fer_core.descriptions.clips import clip_keys
 from fer_core.errors import UserError
 from fer_core.experiments import loading, running
@@ -311,6 +311,19 @@ def test_landmarks_of_another_tool_come_with_the_batches(rafdb, tmp_path):
     assert str(tmp_path) not in json.dumps(resolved)
     with pytest.raises(UserError, match=r"setting of data\.annotations 'nam'; did you mean 'name'"):
         running.resolve(settings_with(annotations={"nam": "files"}))
+
+
+def test_a_record_names_the_transform_that_aligned_the_faces(rafdb, tmp_path):
+    def ran():
+        return experiments.run(
+            "zero-shot-raf-db", "smoke", 0, device="cpu", data_root=rafdb, overrides=UNTRAINED, progress=False,
+            records_dir=tmp_path / "records", force=True,
+        )  # fmt: skip
+
+    assert ran().alignment is None
+    note = {"schema": align_folder.SCHEMA, "digest": "0123456789abcdef", "alignment": {}, "finder": {}}
+    (rafdb / align_folder.NOTE).write_text(json.dumps(note))
+    assert ran().alignment == "0123456789abcdef"
 
 
 def test_descriptions_stand_for_captions(rafdb, tmp_path):
