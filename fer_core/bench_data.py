@@ -197,10 +197,10 @@ class _PlainClips(Dataset[tuple[Tensor, int]]):
         chosen = ((np.arange(count) + shift) * len(names) / count).astype(int)
         images = [Image.open(folder / names[number]).convert("RGB") for number in chosen]
         if self.train:
-            box = v2.RandomResizedCrop.get_params(F.to_image(images[0]), list(_SCALE), list(_RATIO))
+            top, left, high, wide = v2.RandomResizedCrop.get_params(F.to_image(images[0]), list(_SCALE), list(_RATIO))
             flip = bool(torch.rand(()) < _FLIP)
             size = [self.options.size, self.options.size]
-            images = [F.resized_crop(image, *box, size, _BICUBIC, antialias=True) for image in images]
+            images = [F.resized_crop(image, top, left, high, wide, size, _BICUBIC, antialias=True) for image in images]  # pyright: ignore[reportArgumentType]
             images = [F.horizontal_flip(image) for image in images] if flip else images
         else:
             images = [self.resize(image) for image in images]

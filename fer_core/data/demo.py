@@ -100,13 +100,14 @@ class DemoFaces:
         from fer_core.faces import expressions
 
         drawn = self._draw(classes, per_class, 0, size, people)
-        meant = torch.tensor([CLASSES.index(classes[label]) for label in drawn.label.tolist()])
+        shown = _names(classes, drawn.label)
+        meant = torch.tensor([CLASSES.index(name) for name in shown])
         votes = expressions.votes(drawn.units, meant, CLASSES, self._generator, ANNOTATORS - _AGREEING).long()
         votes += _AGREEING * torch.nn.functional.one_hot(meant, len(CLASSES))
         return [
-            DemoStill(image, classes[label], subject, counts)
-            for image, label, subject, counts in zip(
-                drawn.image.numpy(), drawn.label.tolist(), drawn.subject, votes.numpy(), strict=True
+            DemoStill(image, name, subject, counts)
+            for image, name, subject, counts in zip(
+                drawn.image.numpy(), shown, drawn.subject, votes.numpy(), strict=True
             )
         ]
 
@@ -127,9 +128,9 @@ class DemoFaces:
         """
         drawn = self._draw(classes, per_class, frames, size, people)
         return [
-            DemoClip(shown, classes[label], subject, caption)
-            for shown, label, subject, caption in zip(
-                drawn.image.numpy(), drawn.label.tolist(), drawn.subject, drawn.captions, strict=True
+            DemoClip(shown, name, subject, caption)
+            for shown, name, subject, caption in zip(
+                drawn.image.numpy(), _names(classes, drawn.label), drawn.subject, drawn.captions, strict=True
             )
         ]
 
@@ -147,8 +148,7 @@ class DemoFaces:
         clear = expressions.Variation(weakest=0.8, jitter=0.15, dropout=0.0, blend=0.0, idle=0.5)
         units = expressions.sample(label, tuple(classes), dice, clear)
         effective = effective_units(units, shown)
-        names = [classes[position] for position in label.tolist()]
-        texts = captions.captions(shown, views, effective, names, seed=self._seed + self._people)
+        texts = captions.captions(shown, views, effective, _names(classes, label), seed=self._seed + self._people)
         subject = (self._people + person).tolist()
         self._people += people
         if frames:
@@ -231,3 +231,8 @@ def write(name: str, root: str | os.PathLike[str], seed: int = 0) -> Written:
             f"data demo: expected to write {target}, got: {error.strerror or error}; free space or name another folder"
         ) from error
     return Written(name, target, len(sizes), sum(sizes))
+
+
+def _names(classes: Sequence[str], label: Tensor) -> list[str]:
+    """The class names of label numbers ``(N,)``."""
+    return [str(classes[number]) for number in label.tolist()]

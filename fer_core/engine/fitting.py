@@ -430,18 +430,18 @@ def fit(
         if split is not None and not len(split):
             raise UserError(f"{split.name}: expected samples in its {split.split} split, got none; raise data.limit")
     processes = Processes(torch.device(device))
-    device = processes.device
-    if training.precision == "fp16" and device.type not in ("cpu", "cuda"):
-        raise UserError(f"precision: expected bf16 or fp32 on {device.type}, got fp16; set training.precision")
+    used = processes.device
+    if training.precision == "fp16" and used.type not in ("cpu", "cuda"):
+        raise UserError(f"precision: expected bf16 or fp32 on {used.type}, got fp16; set training.precision")
     runtime.seed_everything(seed)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    if used.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(used)
     report = Report(training.epochs, progress and processes.main, Path(log_dir) if log_dir and processes.main else None)
     path = None if checkpoint is None else Path(checkpoint)
     trainer = _Trainer(method, training, seed, processes, report, path, checkpoint_seconds)
     try:
         with runtime.deterministic(training.deterministic):
-            method.to(device)
+            method.to(used)
             if training.channels_last:
                 method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             trainer.open(train, {"validation": validation, "test": test})
@@ -467,6 +467,6 @@ def fit(
         seconds=state.total + time.perf_counter() - trainer.started,
         phases=state.phases,
         images_per_second=trained * len(train) / seconds if seconds else 0.0,
-        peak_memory=runtime.peak_memory(device),
+        peak_memory=runtime.peak_memory(used),
         **trainer.kept,
     )

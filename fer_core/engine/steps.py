@@ -40,7 +40,8 @@ class Average:
     def update(self) -> None:
         """Takes in the weights as they are now."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(self.mean, [weight.detach() for weight in self.weights], 1 - decay)
+        for mean, weight in zip(self.mean, self.weights, strict=True):
+            mean.lerp_(weight.detach(), 1 - decay)
         self.steps += 1
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ Reproduces the row "LES-CLIP" on AffectNet-8 in the chapter's main table.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -167,9 +167,9 @@ class LesClip(Method):
         if self.frozen_image_tower:
             features = self.image_features(batch, patches=True)
         else:
-            adapters: list[ExpertBlock | None] = [None] * self.clip.visual_layers
             first = self.config.first_block if self.config.experts == "blocks" else 0
-            adapters[first : first + len(self.blocks)] = list(self.blocks)  # pyright: ignore[reportArgumentType]
+            rest = self.clip.visual_layers - first - len(self.blocks)
+            adapters: list[Any] = [*[None] * first, *self.blocks, *[None] * rest]
             features = self.clip.encode_image(batch.image, adapters=adapters, patches=self.discrimination is not None)
         token, patches = features.class_token, features.patch_tokens
         if token.ndim == 3:
@@ -223,7 +223,7 @@ class LesClip(Method):
     @property
     def mixtures(self) -> list[Experts]:
         """All mixtures of experts, in the order in which an image passes them."""
-        blocks = [block.experts for block in self.blocks]  # pyright: ignore[reportAttributeAccessIssue]
+        blocks: list[Any] = [block.experts for block in self.blocks]
         return [*blocks, self.post] if self.post is not None else blocks
 
     @torch.no_grad()
