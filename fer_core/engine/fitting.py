@@ -8,22 +8,20 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from fer_core import config
 from fer_core.batch import Batch
 from fer_core.data import FaceDataset, Transform
-from fer_core.engine import checkpoints, runtime
+from fer_core.engine import runtime
 from fer_core.engine.evaluating import Predictions, evaluate_shares
-from fer_core.engine.preemption import Preemption
-from fer_core.engine.processes import Processes, spread
+from fer_core.engine.processes import Processes
 from fer_core.engine.reporting import Report
+from fer_core.engine.resuming import Course, Keeper, load_weights, weights_of
 from fer_core.engine.sources import Pixels, Source, encoded
 from fer_core.engine.steps import Stepper
 from fer_core.engine.training import Training, TrainingError
@@ -36,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-HELD_OUT = ("validation", "test")
 CHECKPOINT_SECONDS = 300.0
 
 
@@ -72,37 +69,6 @@ class Fit:
         return [row["test"] for row in self.history if row["test"] is not None]
 
 
-@dataclass
-class _State:
-    """Where a training stands, but for weights.
-
-    Args:
-        epoch: The epoch under way, from 1.
-        step: Steps of it that are done.
-        sums: Loss parts of those steps, times samples.
-        seconds: That those steps took.
-        ended: Whether the method knows that they were the last.
-        history: Rows of the epochs before.
-        best: Highest validation WAR so far.
-        selected: The epoch that gave it, or the last one.
-        phases: As of :class:`Fit`.
-        total: Wall-clock seconds of the runs before this one.
-    """
-
-    epoch: int = 1
-    step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    ended: bool = False
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best: float = -1.0
-    selected: int = 0
-    phases: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(["features", "prepare", "training", "evaluation"], 0.0)
-    )
-    total: float = 0.0
-
-
 class _AskedToStopError(Exception):
     """The signal came while a split was evaluated."""
 
@@ -115,13 +81,10 @@ class _Trainer:
         path: Path | None, every: float,
     ) -> None:  # fmt: skip
         self.method, self.training, self.seed, self.processes = method, training, seed, processes
-        self.report, self.path, self.every = report, path, every
-        self.state = _State()
+        self.report = report
+        self.course = Course()
         self.name = type(method).__name__  # sharding changes the class
-        self.started = self.saved = time.perf_counter()
-        self.preemption = Preemption()
-        self.weights: dict[str, Tensor] = {}  # of the selected epoch
-        self.kept: dict[str, Predictions | None] = dict.fromkeys(HELD_OUT)
+        self.keeper = Keeper(path, every, processes, self.course)
 
     def timed(self, phase: str, action: Callable[[], Item]) -> Item:
         """Runs an action and adds its time to a phase."""
@@ -129,7 +92,7 @@ class _Trainer:
         try:
             return action()
         finally:
-            self.state.phases[phase] += time.perf_counter() - start
+            self.course.state.phases[phase] += time.perf_counter() - start
 
     # --- data
 
@@ -149,6 +112,7 @@ class _Trainer:
         self.method.train()
         self.timed("prepare", lambda: self.method.prepare(self._moved(plain.whole())))
         self.stepper = Stepper(self.method, self.training, self.processes)
+        self.keeper.of(self.method, self.stepper, self.identity, self.training.epochs, self.source.steps)
 
     def _pixels(self, dataset: FaceDataset, augmented: bool = False) -> Pixels:
         clip, training = self.method.clip, self.training
@@ -172,11 +136,26 @@ class _Trainer:
                 moved.image = moved.image.contiguous(memory_format=torch.channels_last)
             yield moved
 
+    def identity(self) -> str:
+        """Digest of all that a checkpoint must agree with."""
+        splits = [self.source.dataset, *(source.dataset for source in self.held_out.values() if source is not None)]
+        return config.digest(
+            {
+                "method": self.name,
+                "config": getattr(self.method, "config", None),
+                "weights": self.method.clip.weights,
+                "training": {key: value for key, value in config.plain(self.training).items() if key != "workers"},
+                "seed": self.seed,
+                "shapes": [list(parameter.shape) for parameter in self.stepper.trained],
+                "splits": [split.fingerprint for split in splits],
+            }
+        )
+
     # --- one epoch
 
     def train_epoch(self) -> dict[str, Any]:
         """The rest of the epoch under way; gives its row of the history."""
-        state, source, training = self.state, self.source, self.training
+        state, source, training = self.course.state, self.source, self.training
         self.method.train()
         start, before = time.perf_counter(), state.seconds
         bar = self.report.bar(self._moved(source.train(state.epoch, state.step)), state.epoch, state.step, source.steps)
@@ -191,7 +170,7 @@ class _Trainer:
             state.seconds = before + time.perf_counter() - start
             bar.set_postfix(loss=f"{parts['loss']:.4f}", refresh=False)
             self.report.step(done + 1, parts, self.stepper.lr)
-            self.look_up()
+            self.keeper.look_up()
         if not state.ended:
             self.method.end_epoch(state.epoch, training.epochs)
             state.ended = True
@@ -211,7 +190,7 @@ class _Trainer:
 
         def watched() -> Iterator[Batch]:
             for batch in self._moved(source.held_out()):
-                if self.preemption.by and self.processes.count == 1:
+                if self.keeper.preemption.by and self.processes.count == 1:
                     raise _AskedToStopError
                 yield batch
 
@@ -225,15 +204,15 @@ class _Trainer:
 
     def end_epoch(self, row: dict[str, Any]) -> None:
         """Evaluates, keeps the weights if they are to be selected, and goes to the next epoch."""
-        state, average = self.state, getattr(self.stepper, "average", None)
+        state, average = self.course.state, getattr(self.stepper, "average", None)
         with average.used() if average is not None and state.epoch else nullcontext():
             made = {name: self.predictions(split) for name, split in self.held_out.items()}
             row |= {name: None if said is None else said.score() for name, said in made.items()}
             if self.training.selection == "last" or row["validation"]["war"] > state.best:
-                state.selected, self.kept = state.epoch, made
+                state.selected, self.course.kept = state.epoch, made
                 if self.training.selection == "validation":
                     state.best = row["validation"]["war"]
-                    self.weights = self.processes.whole(_weights(self.method))
+                    self.course.weights = self.processes.whole(weights_of(self.method))
         state.history.append(row)
         state.phases["training"] += row["seconds"]
         self.report.row(row)
@@ -243,17 +222,17 @@ class _Trainer:
     def stopped_early(self) -> bool:
         """Whether the validation score has not risen for too long."""
         patience = self.training.patience
-        return patience is not None and len(self.state.history) - self.state.selected >= patience
+        return patience is not None and len(self.course.state.history) - self.course.state.selected >= patience
 
     def run(self) -> None:
         """All epochs that are left."""
-        state, epochs = self.state, self.training.epochs if self.stepper.trained else 0
+        state, epochs = self.course.state, self.training.epochs if self.stepper.trained else 0
         if not epochs:
             state.epoch = 0
             try:
                 self.end_epoch({"epoch": 0, "losses": {}, "lr": 0.0, "seconds": 0.0, "images_per_second": 0.0})
             except _AskedToStopError as asked:
-                by = self.preemption.by
+                by = self.keeper.preemption.by
                 raise Stopped(f"stopped by {by} while it evaluated; start the same run again", by) from asked
             return
         while state.epoch <= epochs and not self.stopped_early:
@@ -261,125 +240,15 @@ class _Trainer:
             try:
                 self.end_epoch(row)
             except _AskedToStopError:
-                self.stop()
+                self.keeper.stop()
             if state.epoch <= epochs:
-                self.look_up()
+                self.keeper.look_up()
         if state.selected != len(state.history):
-            self.load(self.weights)
+            load_weights(self.method, self.course.weights)
         elif self.stepper.average is not None:
             self.stepper.average.keep()
         if self.stopped_early:
             self.report.say(f"no better validation WAR for {self.training.patience} epochs: stopped early")
-
-    # --- checkpoints
-
-    def look_up(self) -> None:
-        """Between two steps: writes the checkpoint where it is time for it, or stops where that was asked."""
-        if self.path is None:
-            return
-        asked, due = bool(self.preemption.by), time.perf_counter() - self.saved >= self.every
-        if self.processes.count > 1:  # all must do the same
-            told = torch.tensor([asked, due and self.processes.main], dtype=torch.float32, device=self.processes.device)
-            asked, due = (value > 0 for value in self.processes.sum(told).tolist())
-        if asked:
-            self.stop()
-        elif due:
-            self.save()
-
-    def stop(self) -> None:
-        """Writes the checkpoint and ends the run.
-
-        Raises:
-            Stopped: Always.
-        """
-        written = self.save()
-        state, by = self.state, self.preemption.by or "another process"
-        where = f"epoch {state.epoch} of {self.training.epochs}, step {state.step} of {self.source.steps}"
-        if written:
-            raise Stopped(f"stopped by {by} after {where}; start the same run again and it goes on from there", by)
-        raise Stopped(f"stopped by {by} after {where}; the checkpoint could not be written", by)
-
-    @cached_property
-    def identity(self) -> str:
-        """Digest of all that a checkpoint must agree with."""
-        splits = [self.source.dataset, *(source.dataset for source in self.held_out.values() if source is not None)]
-        return config.digest(
-            {
-                "method": self.name,
-                "config": getattr(self.method, "config", None),
-                "weights": self.method.clip.weights,
-                "training": {key: value for key, value in config.plain(self.training).items() if key != "workers"},
-                "seed": self.seed,
-                "shapes": [list(parameter.shape) for parameter in self.stepper.trained],
-                "splits": [split.fingerprint for split in splits],
-            }
-        )
-
-    def load(self, weights: dict[str, Tensor]) -> None:
-        """Gives the method what :func:`_weights` copied."""
-        now = self.method.state_dict()
-        self.method.load_state_dict({name: spread(value, now[name]) for name, value in weights.items()}, strict=False)
-
-    def save(self) -> bool:
-        """Writes the checkpoint; whether that succeeded. Every process must call it."""
-        assert self.path is not None
-        tensors, plain = runtime.random_state(self.processes.device)
-        random = self.processes.gather(({name: value.cpu() for name, value in tensors.items()}, plain))
-        self.saved = time.perf_counter()
-        groups, stepper = self.stepper.state()
-        groups |= {"method": self.processes.whole(_weights(self.method)), "selected": self.weights}
-        if not self.processes.main:
-            return True
-        groups |= {f"random{index}": state for index, (state, _) in enumerate(random)}
-        groups |= {f"kept_{name}": said.tensors() for name, said in self.kept.items() if said is not None}
-        state = asdict(self.state)
-        state["total"] += time.perf_counter() - self.started
-        whole = {"identity": self.identity, "processes": self.processes.count, "state": state, "stepper": stepper}
-        whole["random"] = [plain for _, plain in random]
-        try:
-            checkpoints.write(self.path, groups, whole)
-        except OSError as error:
-            logger.warning("the checkpoint could not be written (%s); training goes on without a new one", error)
-            return False
-        return True
-
-    def restore(self) -> None:
-        """Goes on from the checkpoint, if there is one.
-
-        Raises:
-            UserError: If it is another run's, or damaged.
-        """
-        if self.path is None or not self.path.is_file() or not self.stepper.trained:
-            return
-        device = self.processes.device
-        groups, whole = checkpoints.read(self.path, device)
-        if whole["identity"] != self.identity:
-            raise UserError(f"{self.path}: expected this run's checkpoint, got another's; delete it to start anew")
-        if whole["processes"] != self.processes.count:
-            raise UserError(
-                f"{self.path}: expected {self.processes.count} processes, as now, got a checkpoint of "
-                f"{whole['processes']}; start as many, or delete it to start anew"
-            )
-        self.load(groups["method"])
-        self.weights = groups.get("selected", {})
-        for name in HELD_OUT:
-            if f"kept_{name}" in groups:
-                self.kept[name] = Predictions.of(groups[f"kept_{name}"])
-        phases = self.state.phases
-        self.state = _State(**whole["state"])
-        for name, seconds in phases.items():
-            self.state.phases[name] += seconds
-        self.stepper.restore(groups, whole["stepper"])
-        index = self.processes.index
-        runtime.set_random_state(groups[f"random{index}"], whole["random"][index], device)
-        state = self.state
-        self.report.say(f"going on after epoch {state.epoch}, step {state.step} of {self.source.steps}")
-
-
-def _weights(method: "Method") -> dict[str, Tensor]:
-    """A copy of what training can change: trained parameters and buffers."""
-    frozen = {name for name, parameter in method.named_parameters() if not parameter.requires_grad}
-    return {name: value.detach().clone() for name, value in method.state_dict().items() if name not in frozen}
 
 
 def fit(
@@ -445,8 +314,9 @@ def fit(
             if training.channels_last:
                 method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             trainer.open(train, {"validation": validation, "test": test})
-            trainer.restore()
-            with trainer.preemption if path is not None else nullcontext():
+            if told := trainer.keeper.restore():
+                report.say(told)
+            with trainer.keeper.preemption if path is not None else nullcontext():
                 trainer.run()
             method.eval()
     except TrainingError as error:
@@ -458,15 +328,15 @@ def fit(
         raise
     finally:
         report.close()
-    state = trainer.state
+    state = trainer.course.state
     seconds = state.phases["training"]
     trained = sum(1 for row in state.history if row["epoch"])
     return Fit(
         history=state.history,
         selected_epoch=state.selected,
-        seconds=state.total + time.perf_counter() - trainer.started,
+        seconds=state.total + time.perf_counter() - trainer.keeper.started,
         phases=state.phases,
         images_per_second=trained * len(train) / seconds if seconds else 0.0,
         peak_memory=runtime.peak_memory(used),
-        **trainer.kept,
+        **trainer.course.kept,
     )
