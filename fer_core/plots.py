@@ -1,8 +1,9 @@
-"""Figures of numbers: matrices, maps, intervals, learning curves, seeds. Functions take data and return a Figure.
+"""Figures of numbers: matrices, maps, intervals, relations. Functions take data and return a Figure.
 
 All are drawn on opaque white, so that they read the same on a light and on a dark page, and in colours that stay apart
 for readers with any of the common colour deficiencies; a marker of its own doubles each class's colour.
-``fer_core.plots_faces`` has the figures of faces, ``fer_core.describe`` says in words what a figure shows.
+``fer_core.plots_faces`` has the figures of faces, ``plots_records`` those of runs, ``describe`` says in words what a
+figure shows.
 """
 
 import io
@@ -20,7 +21,6 @@ from matplotlib.figure import Figure
 from fer_core.entanglement import Map
 from fer_core.errors import UserError
 from fer_core.metrics import Interval
-from fer_core.records import Record
 
 Settings = ParamSpec("Settings")
 
@@ -42,7 +42,7 @@ LOOKS: dict[str, tuple[str, str]] = {
 
 #: For series that are no classes: Okabe and Ito's (2008) colours that have contrast enough on white.
 SERIES: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#a0527f", "#000000", "#8a6d00")
-_SERIES_MARKERS = ("o", "s", "^", "D", "X", "v")
+SERIES_MARKERS = ("o", "s", "^", "D", "X", "v")
 
 WIDTH = 8.0  # inches, a page's text at the figure's own size
 
@@ -94,7 +94,7 @@ def styled(draw: Callable[Settings, Figure]) -> Callable[Settings, Figure]:
 
 def look(name: str, position: int = 0) -> tuple[str, str]:
     """Colour and marker of a class; of one without its own, by its position."""
-    return LOOKS.get(name, (SERIES[position % len(SERIES)], _SERIES_MARKERS[position % len(_SERIES_MARKERS)]))
+    return LOOKS.get(name, (SERIES[position % len(SERIES)], SERIES_MARKERS[position % len(SERIES_MARKERS)]))
 
 
 class Drawing(Figure):
@@ -131,7 +131,7 @@ def confusions(panels: Mapping[str, np.ndarray | None], classes: Sequence[str], 
     for axis, (title, matrix) in zip(axes.flat, panels.items(), strict=False):
         axis.set_title(title)
         if matrix is None:
-            _say(axis, missing)
+            say(axis, missing)
             continue
         counts = _square(matrix, classes)
         total = counts.sum(axis=1, keepdims=True)
@@ -190,7 +190,7 @@ def _matrix(
         label.set(horizontalalignment="right", rotation_mode="anchor")
 
 
-def _say(axis: Axes, text: str) -> None:
+def say(axis: Axes, text: str) -> None:
     """A panel without data says why."""
     axis.set(xticks=[], yticks=[])
     axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", wrap=True, color="#444444")
@@ -262,7 +262,7 @@ def intervals(
             scale * np.array([getattr(each, end) for each in group.values()]) for end in ("value", "low", "high")
         )
         axis.errorbar(
-            value, rows, xerr=[np.maximum(value - low, 0), np.maximum(high - value, 0)], fmt=_SERIES_MARKERS[place],
+            value, rows, xerr=[np.maximum(value - low, 0), np.maximum(high - value, 0)], fmt=SERIES_MARKERS[place],
             color=SERIES[place], capsize=2.5, markersize=5.5, linewidth=1.4, label=series,
         )  # fmt: skip
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=xlabel, ylim=(len(names) - 0.5, -0.5))
@@ -270,107 +270,6 @@ def intervals(
     axis.set_axisbelow(True)
     if len(groups) > 1:
         drawn.legend(loc="outside upper left", ncols=len(groups))
-    return drawn
-
-
-@styled
-def learning_curves(panels: Mapping[str, Sequence[Record]], missing: str = "not run") -> Figure:
-    """Training loss and validation accuracy by epoch, one line a seed; the selected epoch is marked.
-
-    Args:
-        panels: By title, records of one experiment; empty where it has not run.
-        missing: What an empty panel says.
-    """
-    drawn, axes = figure(2, len(panels), height=2.3 if any(panels.values()) else 0.9)
-    for column, (title, found) in enumerate(panels.items()):
-        axes[0, column].set_title(title)
-        trained = [record for record in found if len(record.history) > 1]
-        if not trained:
-            for axis in axes[:, column]:
-                _say(axis, missing if not found else "nothing to train")
-            continue
-        for place, record in enumerate(trained):
-            color = SERIES[place % len(SERIES)]
-            epochs = [row["epoch"] for row in record.history]
-            kept = epochs.index(record.selection["epoch"])
-            loss = [row["losses"]["loss"] for row in record.history]
-            held = [np.nan if row["validation"] is None else 100 * row["validation"]["war"] for row in record.history]
-            for axis, values in zip(axes[:, column], (loss, held), strict=True):
-                axis.plot(epochs, values, color=color, linewidth=1.3, label=f"seed {record.seed}")
-                axis.plot(epochs[kept], values[kept], color=color, marker=_SERIES_MARKERS[place % 6], markersize=5)
-        axes[1, column].set_xlabel("epoch")
-    axes[0, 0].set_ylabel("training loss")
-    axes[1, 0].set_ylabel("validation\nWAR in %")
-    handles = next((axis.get_legend_handles_labels() for axis in axes.flat if axis.lines), None)
-    if handles:
-        drawn.legend(*handles, loc="outside lower center", ncols=6)
-    return drawn
-
-
-@styled
-def seeds(panels: Mapping[str, Sequence[Record]], xlabel: str = "WAR in %", missing: str = "not run") -> Figure:
-    """The accuracy of every seed, one row an experiment, its mean as a bar.
-
-    Args:
-        panels: By name, records of one experiment; empty where it has not run.
-        xlabel: What is shown.
-        missing: What a row without records says.
-    """
-    names = list(panels)
-    points = [(name, 100 * record.metrics["war"]) for name, found in panels.items() for record in found]
-    drawn, axes = figure(height=0.8 + 0.42 * len(names))
-    axis = axes[0, 0]
-    if not points:
-        axis.set_xlim(0, 100)
-    else:
-        y, x = zip(*points, strict=True)
-        sns.stripplot(
-            x=list(x),
-            y=list(y),
-            order=names,
-            ax=axis,
-            orient="h",
-            jitter=False,
-            size=6.5,
-            color=SERIES[0],
-            alpha=0.7,
-        )
-    for row, found in enumerate(panels.values()):
-        if found:
-            mean = 100 * np.mean([record.metrics["war"] for record in found])
-            axis.plot([mean, mean], [row - 0.28, row + 0.28], color="black", linewidth=2)
-        else:
-            axis.text(
-                0.5, row, missing, ha="center", va="center", color="#444444", transform=axis.get_yaxis_transform()
-            )
-    axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), xlabel=xlabel, ylabel="")
-    axis.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axis.set_axisbelow(True)
-    return drawn
-
-
-@styled
-def ratios(groups: Mapping[str, Mapping[str, float]], xlabel: str) -> Figure:
-    """How many times as much, one row a name, one mark a group, on a logarithmic axis with a line at 1.
-
-    Args:
-        groups: By group, such as "operations" and "time", ratios by name; a name may be missing in a group.
-        xlabel: What a ratio says.
-    """
-    names = list(dict.fromkeys(name for group in groups.values() for name in group))
-    drawn, axes = figure(height=1.1 + 0.42 * len(names))
-    axis = axes[0, 0]
-    for place, (label, group) in enumerate(groups.items()):
-        rows = [names.index(name) + 0.16 * (place - (len(groups) - 1) / 2) for name in group]
-        color, marker = SERIES[place], _SERIES_MARKERS[place]
-        axis.hlines(rows, 1, list(group.values()), color=color, linewidth=1.6)
-        axis.plot(list(group.values()), rows, marker, color=color, label=label)
-    axis.axvline(1, color="black", linewidth=0.9)
-    axis.set(xscale="log", yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), xlabel=xlabel)
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.legend(loc="lower right")
     return drawn
 
 

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from fer_core import plots
+from fer_core import plots, plots_records
 from fer_core.entanglement import Map
 from fer_core.errors import UserError
 from fer_core.metrics import Interval
@@ -127,7 +127,7 @@ def test_confusions_are_in_percent_of_the_true_class():
 def test_figures_without_any_run_are_small(make_record):
     figures = (
         (plots.confusions({"coop": None}, CLASSES), plots.confusions({"coop": np.eye(3)}, CLASSES)),
-        (plots.learning_curves({"coop": []}), plots.learning_curves({"coop": [make_record(0, 0.5)]})),
+        (plots_records.learning_curves({"coop": []}), plots_records.learning_curves({"coop": [make_record(0, 0.5)]})),
     )
     for empty, other in figures:
         assert 2 * empty.get_figheight() < other.get_figheight()
@@ -188,7 +188,7 @@ def test_intervals_stand_in_their_rows():
 
 def test_learning_curves_follow_the_history(make_record):
     runs = [make_record(0, 0.5), make_record(1, 0.6)]
-    drawn = plots.learning_curves({"coop": runs, "zero-shot": [make_record(0, 0.4, epochs=1)], "probe": []})
+    drawn = plots_records.learning_curves({"coop": runs, "zero-shot": [make_record(0, 0.4, epochs=1)], "probe": []})
     loss, accuracy = drawn.axes[0], drawn.axes[3]
     assert [tuple(line.get_ydata()) for line in loss.lines[::2]] == [(2.0, 1.0, 2.0 / 3)] * 2
     assert tuple(accuracy.lines[0].get_ydata()) == pytest.approx((20, 40, 60))
@@ -200,22 +200,33 @@ def test_learning_curves_of_a_run_without_validation(make_record):
     run = make_record(0, 0.5)
     for row in run.history:
         row["validation"] = None
-    drawn = plots.learning_curves({"coop": [run]})
+    drawn = plots_records.learning_curves({"coop": [run]})
     assert len(drawn.axes[0].lines) == 2
 
 
 def test_seeds_are_points_and_their_mean_a_bar(make_record):
-    drawn = plots.seeds({"coop": [make_record(0, 0.5), make_record(1, 0.6)], "probe": []})
+    drawn = plots_records.seeds({"coop": [make_record(0, 0.5), make_record(1, 0.6)], "probe": []})
     axis = drawn.axes[0]
     offsets = [np.asarray(collection.get_offsets()) for collection in axis.collections]
     points = np.concatenate([each for each in offsets if len(each)])
     assert sorted(np.round(points[:, 0], 6)) == [50, 60]
     assert axis.lines[-1].get_xdata()[0] == pytest.approx(55)
     assert _texts(axis) == ["not run"]
-    assert plots.seeds({"probe": []}).axes[0].get_xlim() == (0, 100)
+    assert plots_records.seeds({"probe": []}).axes[0].get_xlim() == (0, 100)
 
 
 def test_relation_names_the_marked_pairs_only():
     axis = plots.relation([1, 2, 3], [4, 5, 6], ["a", "b", "c"], [False, True, False], "x", "y").axes[0]
     assert _texts(axis) == ["b"]
     assert np.asarray(axis.collections[1].get_offsets()).tolist() == [[2, 5]]
+
+
+def test_ratios_stand_where_they_are_and_a_missing_one_is_left_out():
+    drawn = plots_records.ratios({"operations": {"one": 10.0, "two": 0.5}, "time": {"one": 4.0}}, "times")
+    axis = drawn.axes[0]
+    assert axis.get_xscale() == "log"
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["one", "two"]
+    marks = {
+        line.get_label(): list(line.get_xdata()) for line in axis.lines if line.get_label() in ("operations", "time")
+    }
+    assert marks == {"operations": [10.0, 0.5], "time": [4.0]}
