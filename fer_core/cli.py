@@ -44,6 +44,8 @@ def _run(arguments: argparse.Namespace) -> None:
             progress=not arguments.quiet,
             checkpoint_seconds=arguments.checkpoint_seconds,
             log_dir=arguments.log_dir,
+            keep_model=arguments.keep_model,
+            models_dir=arguments.models,
         )
         done.append(record)
         if not arguments.json:
@@ -178,6 +180,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--checkpoint-seconds", type=float, default=300.0, metavar="S", help="least time between two "
                      "writes of the checkpoint that a killed run goes on from (default: 300)")  # fmt: skip
     run.add_argument("--log-dir", metavar="DIR", help="write curves for TensorBoard")
+    run.add_argument("--keep-model", action="store_true", help="keep what was trained, too, as safetensors")
+    run.add_argument("--models", metavar="DIR", help="where to keep it (default: book/models)")
     run.add_argument("--quiet", action="store_true", help="show no progress")
 
     cli_sweep.add_command(command, _seeds)

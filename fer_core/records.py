@@ -7,10 +7,13 @@ path, host name or user name of the machine that wrote it.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+import string
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fer_core import atomic, config
 from fer_core.errors import UserError
@@ -55,6 +58,7 @@ class Record:
         variant: What tells its file from the experiment's own where settings were overridden.
         overrides: Those settings, by dotted key.
         alignment: Digest of the transform that aligned the faces, where ``fer-core data align`` made them; else None.
+        predictions: What was said of each sample, for paired tests: see :class:`Predicted`.
         schema: Version of this layout.
     """
 
@@ -83,6 +87,7 @@ class Record:
     variant: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     alignment: str | None = None
+    predictions: dict[str, Any] | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -93,9 +98,52 @@ class Record:
             raise ValueError(f"expected metrics with {', '.join(_METRICS)}, got none of: {', '.join(missing)}")
 
     @property
+    def predicted(self) -> "Predicted":
+        """What was said of each sample.
+
+        Raises:
+            UserError: If the record is from a time when that was not kept.
+        """
+        if self.predictions is None:
+            raise UserError(f"record {self.path}: expected predictions, got none; run it again with --force")
+        return Predicted.of(self.predictions)
+
+    @property
     def path(self) -> Path:
         """Where the record lies, relative to the folder of records."""
         return path_of(self.experiment, self.profile, self.seed, self.fold, self.variant)
+
+
+_DIGITS = string.digits + string.ascii_lowercase
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """True and predicted class of each sample, in the order of the data set.
+
+    Args:
+        labels: ``(N,)`` integers below 36.
+        classes: ``(N,)`` integers below 36.
+        subjects: ``(N,)`` whom each shows; None where the data set does not say.
+    """
+
+    labels: np.ndarray
+    classes: np.ndarray
+    subjects: Sequence[int] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As a record keeps it: a digit a sample, in base 36."""
+        texts = {"truth": self.labels, "predicted": self.classes}
+        kept: dict[str, Any] = {
+            name: "".join(_DIGITS[value] for value in values.tolist()) for name, values in texts.items()
+        }
+        return kept | ({} if self.subjects is None else {"subjects": list(self.subjects)})
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> "Predicted":
+        """The inverse of :meth:`plain`."""
+        labels, classes = (np.array([int(digit, 36) for digit in kept[name]]) for name in ("truth", "predicted"))
+        return cls(labels, classes, kept.get("subjects"))
 
 
 def path_of(experiment: str, profile: str, seed: int, fold: int | None = None, variant: str | None = None) -> Path:

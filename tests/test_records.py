@@ -10,12 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fer_core
 from fer_core import records
 from fer_core.errors import UserError
-from fer_core.records import Record
+from fer_core.records import Predicted, Record
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(fer_core.__file__).parents[1])}
 
@@ -199,3 +200,21 @@ def test_variant_names_are_file_names_and_tell_overrides_apart():
         assert "/" not in name
         assert " " not in name
     assert records.variant_name({"a": 1, "b": 2}) == records.variant_name({"b": 2, "a": 1})
+
+
+def test_predictions_read_back_as_they_were(tmp_path):
+    said = Predicted(np.array([0, 10, 1, 35]), np.array([0, 1, 1, 11]), [7, 7, 9, 9])
+    record = make(predictions=said.plain())
+    assert record.predictions == {"truth": "0a1z", "predicted": "011b", "subjects": [7, 7, 9, 9]}
+    again = records.read(records.write(record, tmp_path)).predicted
+    assert (again.labels.tolist(), again.classes.tolist(), again.subjects) == (
+        [0, 10, 1, 35],
+        [0, 1, 1, 11],
+        [7] * 2 + [9] * 2,
+    )
+    assert "subjects" not in Predicted(said.labels, said.classes).plain()
+
+
+def test_a_record_without_predictions_says_how_to_get_them():
+    with pytest.raises(UserError, match="expected predictions, got none; run it again with --force"):
+        _ = make().predicted

@@ -15,16 +15,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from fer_core import clip, config, data, embedded, engine, hardware, metrics, models, records
-from fer_core.batch import Batch
+from fer_core import clip, config, data, embedded, engine, hardware, models, records
 from fer_core.data import align_folder, annotated, annotations, layout
 from fer_core.data.dataset import Subset, Wrapped
 from fer_core.data.files import ClipFiles, ImageFiles
 from fer_core.descriptions.captioned import Captioned
 from fer_core.errors import UserError
+from fer_core.experiments import measuring, trained
 from fer_core.experiments.loading import Settings, flat, load
 from fer_core.faces import sets
 from fer_core.folders import cache_folder
@@ -132,6 +132,8 @@ def run(
     progress: bool = True,
     checkpoint_seconds: float = engine.CHECKPOINT_SECONDS,
     log_dir: str | Path | None = None,
+    keep_model: bool = False,
+    models_dir: str | Path | None = None,
 ) -> Record:
     """Trains, evaluates on the test split and writes a record.
 
@@ -151,6 +153,8 @@ def run(
         progress: Whether to show the course of training.
         checkpoint_seconds: Least time between two writes of the checkpoint.
         log_dir: Folder for TensorBoard's event files; None writes none.
+        keep_model: Whether to keep what was trained, for :func:`fer_core.experiments.trained.load`.
+        models_dir: The folder for it; ``book/models`` by default.
 
     Returns:
         The record that was written, or the one that was there.
@@ -180,7 +184,8 @@ def run(
     path = records.path_of(name, profile, seed, fold, variant)
     there = None if force else _there(records_dir, path)
     identity = (digest(resolved), fingerprint, tower.weights)
-    if there and (there.config_digest, there.fingerprint, there.weights) == identity:
+    kept = not keep_model or trained.file_of(path, models_dir).is_file()
+    if there and kept and (there.config_digest, there.fingerprint, there.weights) == identity:
         logger.info("%s is there already, with these settings, data and weights; --force runs it again", there.path)
         return there
     engine.seed_everything(seed)  # a method draws its starting values when it is built
@@ -208,11 +213,11 @@ def run(
         seed=seed,
         config=resolved,
         config_digest=identity[0],
-        metrics=_metrics(test, fit.test),
+        metrics=measuring.scores(test, fit.test),
         selection=_selection(training, fit),
         history=fit.history,
         trainable_parameters=sum(each.numel() for each in method.parameters() if each.requires_grad),
-        flops=flops(method, sample),
+        flops=measuring.flops(method, sample),
         seconds=clock.seconds(fit.phases),
         peak_memory=fit.peak_memory,
         hardware=hardware.describe(target),
@@ -221,8 +226,11 @@ def run(
         variant=variant,
         overrides=changed,
         alignment=_alignment(test),
+        predictions=_predictions(test, fit.test),
     )
     if processes.main:
+        if keep_model:
+            logger.info("wrote %s", trained.keep(method, record, models_dir))
         logger.info("wrote %s", records.write(record, records_dir))
         checkpoint.unlink(missing_ok=True)
     return record
@@ -291,14 +299,11 @@ def _there(folder: str | Path | None, path: Path) -> Record | None:
     return records.read(found) if found.is_file() else None
 
 
-def _metrics(test: data.FaceDataset, predictions: engine.Predictions) -> dict[str, Any]:
-    """Scores of the whole test split, and of it without the images that are in the training split too."""
-    scores = metrics.summary(predictions.labels, predictions.logits, test.classes)
-    repeated = test.duplicates_of_train
-    if repeated is not None:
-        kept = ~repeated.numpy()[predictions.index]
-        scores["deduplicated"] = metrics.summary(predictions.labels[kept], predictions.logits[kept], test.classes)
-    return scores
+def _predictions(test: data.FaceDataset, said: engine.Predictions) -> dict[str, Any]:
+    """What the record keeps of each sample, in the order of the data set."""
+    order = np.argsort(said.index)
+    subjects = None if test.subjects is None else test.subjects.numpy()[said.index[order]].tolist()
+    return records.Predicted(said.labels[order], said.logits[order].argmax(axis=1), subjects).plain()
 
 
 def _selection(training: engine.Training, fit: engine.Fit) -> dict[str, Any]:
@@ -306,30 +311,3 @@ def _selection(training: engine.Training, fit: engine.Fit) -> dict[str, Any]:
     best = max(fit.history, key=lambda row: row["test"]["war"])
     chosen = {"epoch": best["epoch"], **best["test"]}
     return {"rule": training.selection, "epoch": fit.selected_epoch, "test_chosen": chosen}
-
-
-def flops(method: models.Method, sample: Batch) -> int:
-    """Floating-point operations of the forward pass of one sample, text side included where it is not cached.
-
-    Matrix products, convolutions and attention are counted, a multiplication and an addition as two.
-
-    Args:
-        method: The method; it is put into evaluation mode.
-        sample: A batch of one.
-    """
-    method.eval()
-    # PyTorch's fused encoder layer hides its products from the counter: 36 % of a small ViT went missing with it on.
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    # The counter follows modules by hooks on their inputs, and stumbles over a slice of a trained tensor.
-    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            method(sample)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        for parameter in trained:
-            parameter.requires_grad_(True)
-    return counter.get_total_flops()

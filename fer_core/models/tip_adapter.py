@@ -71,7 +71,11 @@ class TipAdapter(Method):
         self.register_buffer("prototypes", text_prototypes(clip, classes, config), persistent=False)
         rows = len(classes) * config.shots
         # Zero values until prepare() has seen the training split: the cache then says nothing.
-        self.keys = nn.Parameter(torch.zeros(rows, clip.embed_dim, device=clip.device), requires_grad=config.train)
+        keys = torch.zeros(rows, clip.embed_dim, device=clip.device)
+        if config.train:
+            self.keys = nn.Parameter(keys)
+        else:
+            self.register_buffer("keys", keys)
         self.register_buffer("values", torch.zeros(rows, len(classes), device=clip.device))
 
     @torch.no_grad()

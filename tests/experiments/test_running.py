@@ -12,7 +12,7 @@ from fer_core.clip import load as load_clip
 from fer_core.data import align_folder, demo
 from fer_core.descriptions.clips import clip_keys
 from fer_core.errors import UserError
-from fer_core.experiments import loading, running
+from fer_core.experiments import loading, measuring, running
 from fer_core.faces import sets
 
 UNTRAINED = {"backbone": "embedded:random"}
@@ -273,7 +273,7 @@ def test_flops_of_an_image_tower_follow_from_its_shapes():
     block = tokens * width * width * (4 + 8) + 2 * tokens * tokens * width
     products = patches * patch * width + layers * block + width * clip.embed_dim + clip.embed_dim * 2
     sample = Batch(image=torch.zeros(1, 3, size, size), label=torch.zeros(1).long(), index=torch.zeros(1).long())
-    assert running.flops(method, sample) == 2 * products
+    assert measuring.flops(method, sample) == 2 * products
     assert torch.backends.mha.get_fastpath_enabled()
 
 

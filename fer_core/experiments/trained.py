@@ -1,0 +1,128 @@
+"""What a run has trained, kept as one safetensors file, and the method that comes of it again.
+
+A file holds what training changed and no CLIP: that is loaded by its name, and its hash must be the one that the file
+was trained on.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fer_core import clip, models
+from fer_core.engine import checkpoints, resuming
+from fer_core.errors import UserError
+from fer_core.records import Record, book_folder, path_of
+
+_GROUP = "method"
+# Of the record, what tells which run it was and how well it did.
+_TOLD = (
+    "experiment", "profile", "seed", "fold", "variant", "method", "dataset", "fingerprint", "backbone", "weights",
+    "config", "config_digest", "commit",
+)  # fmt: skip
+
+
+def default_folder() -> Path:
+    """Where trained methods are kept unless told otherwise: ``book/models``."""
+    return book_folder() / "models"
+
+
+def file_of(record: Path, folder: Path | str | None = None) -> Path:
+    """The file that belongs to a record's path, as ``Record.path`` gives it."""
+    return Path(folder or default_folder()) / record.with_suffix(".safetensors")
+
+
+def keep(method: models.Method, record: Record, folder: Path | str | None = None) -> Path:
+    """Writes what a run has trained, whole or not at all.
+
+    Args:
+        method: As the run left it.
+        record: The run's.
+        folder: ``book/models`` by default.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    path = file_of(record.path, folder)
+    told = {name: getattr(record, name) for name in _TOLD}
+    told |= {"classes": list(method.classes), "war": record.metrics["war"], "uar": record.metrics["uar"]}
+    try:
+        checkpoints.write(path, {_GROUP: resuming.weights_of(method)}, told)
+    except OSError as error:
+        raise UserError(f"models: cannot write {path} ({error}); pass another folder as --models") from error
+    return path
+
+
+def read(path: Path | str) -> dict[str, Any]:
+    """What a kept file tells of its run, without its weights.
+
+    Raises:
+        UserError: If there is no such file, or it is damaged or not one of ours.
+    """
+    _, told = checkpoints.read(Path(path))
+    missing = [name for name in (*_TOLD, "classes") if name not in told]
+    if missing:
+        raise UserError(f"{path}: expected a method that a run has kept, got a file without {missing[0]}; choose one")
+    return told
+
+
+def open_file(path: Path | str, device: str | torch.device = "cpu", tower: clip.Clip | None = None) -> models.Method:
+    """The method of a kept file, trained and in evaluation mode.
+
+    Args:
+        path: The file.
+        device: Where it goes.
+        tower: Its CLIP, where that is loaded already; must be on ``device``.
+
+    Raises:
+        UserError: If the file is missing or damaged, or its CLIP has other weights now.
+    """
+    told = read(path)
+    tower = tower or clip.load(told["backbone"], device=device)
+    if tower.weights != told["weights"]:
+        raise UserError(
+            f"{path}: expected the weights {told['weights']} of {told['backbone']}, on which it was trained, got "
+            f"{tower.weights}; train it again with --keep-model"
+        )
+    method = models.build(told["method"], tower, told["classes"], told["config"]["model"])
+    groups, _ = checkpoints.read(Path(path), tower.device)
+    weights, wanted = groups.get(_GROUP, {}), resuming.weights_of(method)
+    if {name: value.shape for name, value in weights.items()} != {name: value.shape for name, value in wanted.items()}:
+        raise UserError(f"{path}: expected the weights of {told['method']}, got others; train it again")
+    resuming.load_weights(method, weights)
+    return method.eval()
+
+
+def load(
+    experiment: str,
+    profile: str = "full",
+    seed: int = 0,
+    *,
+    fold: int | None = None,
+    variant: str | None = None,
+    folder: Path | str | None = None,
+    device: str | torch.device = "cpu",
+    tower: clip.Clip | None = None,
+) -> models.Method:
+    """The method that a run of an experiment has trained; see :func:`open_file`.
+
+    Args:
+        experiment: Name of the experiment.
+        profile: Of the run.
+        seed: Of the run.
+        fold: Of the run.
+        variant: As in the run's record.
+        folder: ``book/models`` by default.
+        device: Where it goes.
+        tower: Its CLIP, where that is loaded already.
+
+    Raises:
+        UserError: If nothing was kept of that run, or :func:`open_file` refuses it.
+    """
+    path = file_of(path_of(experiment, profile, seed, fold, variant), folder)
+    if not path.is_file():
+        raise UserError(
+            f"expected a trained method at {path}, found no file; make it with `fer-core run {experiment} --profile "
+            f"{profile} --seed {seed} --keep-model`"
+        )
+    return open_file(path, device, tower)

@@ -1,0 +1,81 @@
+"""Methods that runs have kept: the same scores again, and clear words where a file does not fit."""
+
+import numpy as np
+import pytest
+import torch
+
+from fer_core import data, engine, experiments, models
+from fer_core.clip import load as load_clip
+from fer_core.errors import UserError
+from fer_core.experiments import trained
+
+UNTRAINED = {"backbone": "embedded:random"}
+
+
+@pytest.fixture
+def run(ferplus, tmp_path):
+    """Runs an experiment on the miniature FERPlus and keeps what it trained."""
+
+    def call(name, **options):
+        return experiments.run(
+            name, "smoke", device="cpu", data_root=ferplus, overrides=UNTRAINED, records_dir=tmp_path / "records",
+            keep_model=True, models_dir=tmp_path / "models", progress=False, **options,
+        )  # fmt: skip
+
+    return call
+
+
+def kept(tmp_path, record):
+    return trained.file_of(record.path, tmp_path / "models")
+
+
+@pytest.mark.parametrize("name", ["linear-probe", "coop", "full-fine-tuning", "tip-adapter", "les-clip", "mpa-fer"])
+def test_a_kept_method_says_what_the_record_says(run, ferplus, tmp_path, name):
+    record = run(f"{name}-ferplus")
+    method = trained.open_file(kept(tmp_path, record))
+    test = data.open("ferplus", "test", ferplus)
+    transform = data.Transform(method.clip.image_size, method.clip.mean, method.clip.std, train=False)
+    precision = record.config["training"]["precision"]
+    said = engine.evaluate(method, data.loader(test, transform, 24, seed=0), precision=precision)
+    assert np.array_equal(said.logits.argmax(1), record.predicted.classes)
+    assert np.array_equal(said.labels, record.predicted.labels)
+
+
+def test_a_run_found_again_still_keeps_its_method(run, tmp_path):
+    record = run("linear-probe-ferplus")
+    path = kept(tmp_path, record)
+    path.unlink()
+    run("linear-probe-ferplus")
+    assert trained.read(path)["config_digest"] == record.config_digest
+
+
+def test_another_clip_is_refused(run, tmp_path):
+    path = kept(tmp_path, run("linear-probe-ferplus"))
+    told = trained.read(path)
+    other = load_clip("embedded:random", seed=1)
+    with pytest.raises(UserError, match=f"expected the weights {told['weights']} of {told['backbone']}.*train it"):
+        trained.open_file(path, tower=other)
+
+
+def test_another_methods_weights_are_refused(run, tmp_path, monkeypatch):
+    path = kept(tmp_path, run("coop-ferplus"))
+    build = models.build
+    monkeypatch.setattr(models, "build", lambda name, *rest: build("linear-probe", *rest[:2]))
+    with pytest.raises(UserError, match="expected the weights of coop, got others"):
+        trained.open_file(path)
+
+
+def test_what_is_not_there_is_told_with_the_command(tmp_path):
+    with pytest.raises(UserError, match="fer-core run coop-ferplus --profile full --seed 2 --keep-model"):
+        trained.load("coop-ferplus", seed=2, folder=tmp_path)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    from fer_core.engine import checkpoints
+
+    checkpoints.write(tmp_path / "other.safetensors", {"method": {"weight": torch.zeros(2)}}, {"epoch": 1})
+    with pytest.raises(UserError, match="expected a method that a run has kept"):
+        trained.open_file(tmp_path / "other.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(UserError, match="expected a whole checkpoint"):
+        trained.open_file(tmp_path / "broken.safetensors")
