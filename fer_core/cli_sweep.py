@@ -30,6 +30,8 @@ def add_command(
     values = "values to try for a setting, such as training.lr=[1e-3,1e-4]; may be repeated"
     sweep.add_argument("--grid", action="append", default=[], metavar="KEY=[V,V...]", help=values)
     sweep.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all runs")
+    ablation = "run the rows of the experiments' ablations, these or all"
+    sweep.add_argument("--ablation", action="append", default=[], metavar="NAME", help=ablation)
     sweep.add_argument("--at-once", type=int, default=1, metavar="N", help="runs at a time on this machine")
     sweep.add_argument("--device", default="auto", help="auto (default), cpu, cuda")
     sweep.add_argument("--data-root", metavar="FOLDER", help="where licensed data lies (default: $FER_DATA_ROOT)")
@@ -52,7 +54,9 @@ def _sweep(arguments: argparse.Namespace) -> int | None:
     if wrong is not None:
         raise UserError(f"--grid: expected a list of values for {wrong}, got {varied[wrong]!r}; write {wrong}=[A,B]")
     common = experiments.parse_overrides(arguments.set)
-    jobs = sweeps.grid(arguments.experiments, arguments.profile, arguments.seed, arguments.fold, varied, common)
+    jobs = sweeps.grid(
+        arguments.experiments, arguments.profile, arguments.seed, arguments.fold, varied, common, arguments.ablation
+    )
     if arguments.dry_run:
         print(json.dumps([job.__dict__ for job in jobs], indent=1) if arguments.json else "\n".join(map(str, jobs)))
         return None

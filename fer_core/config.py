@@ -73,6 +73,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if len(arguments) != len(value):
             raise UserError(f"{where}: expected {len(arguments)} values, got {len(value)}")
         return tuple(_convert(kind, item, where) for kind, item in zip(arguments, value, strict=True))
+    if origin is dict and isinstance(value, Mapping):
+        return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if hint is Any:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -91,6 +91,7 @@ def grid(
     folds: Sequence[int] = (),
     settings: Mapping[str, Sequence[Any]] | None = None,
     common: Mapping[str, Any] | None = None,
+    ablations: Sequence[str] = (),
 ) -> list[Job]:
     """Every combination, as jobs; wrong names and settings are told before the first of them runs.
 
@@ -101,6 +102,7 @@ def grid(
         folds: Folds, for data sets that have some; empty for the experiment's own.
         settings: Values to try, by dotted key.
         common: Settings of all jobs, by dotted key.
+        ablations: Names of the experiments' ablations, or ``all``: their rows are run, each kind of run once.
 
     Raises:
         UserError: If a name, profile or setting is not known, or a pattern finds nothing.
@@ -109,12 +111,30 @@ def grid(
     if folds:
         varied["data.fold"] = list(folds)
     jobs = []
-    for name in _names(patterns, profile):
+    for name, own in _rows(_names(patterns, profile), ablations):
         for values in itertools.product(*varied.values()):
-            overrides = {**(common or {}), **dict(zip(varied, values, strict=True))}
+            overrides = {**(common or {}), **own, **dict(zip(varied, values, strict=True))}
             experiments.resolve(experiments.load(name).settings(profile, overrides))
             jobs += [Job(name, profile, seed, overrides) for seed in seeds]
     return jobs
+
+
+def _rows(names: Sequence[str], ablations: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Experiments with the settings of their ablations' rows; just the experiments where no ablation is asked for."""
+    if not ablations:
+        return [(name, {}) for name in names]
+    found: list[tuple[str, dict[str, Any]]] = []
+    for name in names:
+        known = experiments.load(name).ablations
+        wrong = next((each for each in ablations if each not in known and each != "all"), None)
+        if wrong is not None:
+            raise unknown(f"ablation of {name}", wrong, [*known, "all"])
+        for ablation in known if "all" in ablations else ablations:
+            for title, row in known[ablation].rows.items():
+                job = (row if isinstance(row, str) else name, known[ablation].settings(title))
+                if job not in found:
+                    found.append(job)
+    return found
 
 
 def _names(patterns: Sequence[str], profile: str) -> list[str]:

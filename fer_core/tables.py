@@ -1,110 +1,29 @@
-"""Tables that hold published numbers beside reproduced ones.
+"""Tables that hold published numbers beside reproduced ones; ``table_definitions.py`` tells what they hold.
 
 A cell is *published* (with the mark of its source), *reproduced* (mean and sample deviation over seeds, from records),
 *not run* (with the command that would fill it), or empty where nobody reports that number. A column belongs to one data
 set: what stands in it was measured on that data set and no other.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Literal
+from typing import Any, Literal
 
-from fer_core import experiments, published, records
-from fer_core.errors import UserError, unknown
+from fer_core import experiments, published, records, table_definitions
+from fer_core.errors import unknown
 from fer_core.published import Published
 from fer_core.records import Record
+from fer_core.table_definitions import DEFINITIONS, Column, Definition, Ours, Theirs
+
+__all__ = ["Cell", "Column", "Definition", "Ours", "Row", "Table", "Theirs", "build", "caption", "fill", "names"]
 
 # The scores of records that published metrics are compared with; accuracy is what WAR is.
-_SCORES = {"WAR": "war", "accuracy_%": "war", "UAR": "uar"}
-
-
-@dataclass(frozen=True)
-class Column:
-    """A score on a data set.
-
-    Args:
-        key: Short name, for JSON and CSV.
-        title: What heads the column.
-        dataset: Name of the data set.
-        score: ``war`` or ``uar``.
-        part: ``all`` of the test split, ``deduplicated``, or ``test chosen``: what choosing the epoch by its test
-            score would have given.
-    """
-
-    key: str
-    title: str
-    dataset: str
-    score: Literal["war", "uar"]
-    part: Literal["all", "deduplicated", "test chosen"] = "all"
-
-    def of(self, record: Record) -> float | None:
-        """The score in percent; None where the record has no such part.
-
-        Raises:
-            UserError: If the record was measured on another data set.
-        """
-        if record.dataset != self.dataset:
-            raise UserError(
-                f"record {record.path}: expected one measured on {self.dataset}, got {record.dataset}; delete it"
-            )
-        scores = record.metrics
-        if self.part == "test chosen":
-            scores = record.selection["test_chosen"]
-        elif self.part != "all":
-            scores = record.metrics.get(self.part)
-        return None if scores is None else 100 * scores[self.score]
-
-
-@dataclass(frozen=True)
-class Ours:
-    """A row to be filled from records of ``<method>-<dataset of the column>``.
-
-    Args:
-        method: Name of the method.
-        profile: The profile whose records count.
-    """
-
-    method: str
-    profile: str = "full"
-
-
-@dataclass(frozen=True)
-class Theirs:
-    """Rows to be filled from published numbers.
-
-    Args:
-        paper: As in the published files.
-        table: As in the published files.
-        methods: Only these; empty for all.
-    """
-
-    paper: str
-    table: str
-    methods: tuple[str, ...] = ()
-
-    def fits(self, number: Published) -> bool:
-        """Whether a published number belongs to these rows."""
-        wanted = not self.methods or number.method in self.methods
-        return (number.paper, number.table) == (self.paper, self.table) and wanted
-
-
-@dataclass(frozen=True)
-class Definition:
-    """What a table shows.
-
-    Args:
-        name: The table's name.
-        caption: One or two sentences.
-        columns: Its scores.
-        rows: Its rows, from top to bottom.
-    """
-
-    name: str
-    caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[Ours | Theirs, ...]
+_SCORES = {"WAR": "war", "accuracy_%": "war", "accuracy_%_derived": "war", "UAR": "uar", "F1": "f1"}
 
 
 @dataclass(frozen=True)
@@ -160,44 +79,11 @@ class Table:
         return table_formats.html(self)
 
 
-_BASELINES = ("zero-shot", "linear-probe", "coop", "full-fine-tuning")
-
-_DEFINITIONS = (
-    Definition(
-        "baselines-facs-still-8",
-        "Baselines of the embedded CLIP on rendered faces, eight expressions (facs-still-8, test split), in percent.",
-        (
-            Column("war", "WAR", "facs-still-8", "war"),
-            Column("uar", "UAR", "facs-still-8", "uar"),
-            Column("war_test_chosen", "WAR if chosen on test", "facs-still-8", "war", "test chosen"),
-        ),
-        tuple(Ours(method) for method in _BASELINES),
-    ),
-    Definition(
-        "baselines-ferplus",
-        "Baselines on FERPlus (eight classes, majority of the votes, official test split), in percent; de-duplicated: "
-        "without test images that are also in the training split.",
-        (
-            Column("war", "WAR", "ferplus", "war"),
-            Column("uar", "UAR", "ferplus", "uar"),
-            Column("war_deduplicated", "WAR, de-duplicated", "ferplus", "war", "deduplicated"),
-            Column("uar_deduplicated", "UAR, de-duplicated", "ferplus", "uar", "deduplicated"),
-            Column("war_test_chosen", "WAR if chosen on test", "ferplus", "war", "test chosen"),
-        ),
-        (
-            *(Ours(method) for method in _BASELINES),
-            *(Ours(method, "paper") for method in _BASELINES),
-            Theirs("Exp-CLIP", "zero-shot FER"),
-            Theirs("MPA-FER", "main comparison", ("MPA-FER", "CLIPER", "CEPrompt")),
-            Theirs("other", "static FER comparison methods"),
-        ),
-    ),
-)
-
-
 def names() -> tuple[str, ...]:
-    """Names of all tables."""
-    return tuple(definition.name for definition in _DEFINITIONS)
+    """Names of all tables: those of the book, and ``<experiment>:<ablation>`` of every ablation."""
+    found = (experiments.load(name) for name in experiments.names())
+    ablations = (f"{each.name}:{ablation}" for each in found for ablation in each.ablations)
+    return (*(definition.name for definition in DEFINITIONS), *ablations)
 
 
 def build(name: str, records_dir: Path | str | None = None, published_dir: Path | str | None = None) -> Table:
@@ -224,17 +110,22 @@ def caption(name: str) -> str:
 
 
 def _definition(name: str) -> Definition:
-    if name not in names():
+    experiment, colon, ablation = name.partition(":")
+    if colon and experiment in experiments.names() and ablation in experiments.load(experiment).ablations:
+        return table_definitions.of_ablation(experiments.load(experiment), ablation)
+    found = next((each for each in DEFINITIONS if each.name == name), None)
+    if found is None:
         raise unknown("table", name, names())
-    return next(each for each in _DEFINITIONS if each.name == name)
+    return found
 
 
 def fill(definition: Definition, records_dir: Path | str | None, numbers: Sequence[Published]) -> Table:
     """Fills a table's definition; see :func:`build`."""
+    found = cache(lambda experiment: list(records.iterate(records_dir, experiment)))  # many cells ask for the same
     rows: list[Row] = []
     for row in definition.rows:
         if isinstance(row, Ours):
-            rows.append(_our_row(row, definition.columns, records_dir))
+            rows.append(_our_row(row, definition.columns, found))
         else:
             rows.extend(_their_rows(filter(row.fits, numbers), definition.columns))
     return Table(definition.name, definition.caption, definition.columns, tuple(rows))
@@ -260,31 +151,34 @@ def _their_rows(numbers: Iterable[Published], columns: Sequence[Column]) -> list
     ]  # fmt: skip
 
 
-def _our_row(row: Ours, columns: Sequence[Column], folder: Path | str | None) -> Row:
-    """A method's row: each column from the experiment on its own data set."""
-    by_dataset = {column.dataset: _Measured(row, column.dataset, folder) for column in columns}
-    cells = tuple(by_dataset[column.dataset].cell(column) for column in columns)
-    backbones = dict.fromkeys(measured.backbone for measured in by_dataset.values() if measured.backbone)
-    seeds = sorted({record.seed for measured in by_dataset.values() for record in measured.records})
-    return Row(row.method, ", ".join(backbones) or "–", tuple(seeds), cells)
+def _our_row(row: Ours, columns: Sequence[Column], found: Callable[[str], list[Record]]) -> Row:
+    """A method's row: each column from the experiment on its own data set, with the column's own settings."""
+    measured = [_Measured(row, column, found) for column in columns]
+    cells = tuple(each.cell(column) for each, column in zip(measured, columns, strict=True))
+    backbones = dict.fromkeys(each.backbone for each in measured if each.backbone)
+    seeds = sorted({record.seed for each in measured for record in each.records})
+    return Row(row.title or row.method, ", ".join(backbones) or "–", tuple(seeds), cells)
 
 
 class _Measured:
-    """The records of one experiment and profile that a table may use: today's, or stale ones if there are no others."""
+    """The records of one experiment, profile and settings that a cell may use: today's, or stale ones if need be."""
 
-    def __init__(self, row: Ours, dataset: str, folder: Path | str | None) -> None:
-        self.name, self.profile, self.dataset = f"{row.method}-{dataset}", row.profile, dataset
+    def __init__(self, row: Ours, column: Column, found: Callable[[str], list[Record]]) -> None:
+        self.name, self.profile, self.dataset = f"{row.method}-{column.dataset}", row.profile, column.dataset
         self.exists = self.name in experiments.names() and row.profile in experiments.load(self.name).profiles
         self.records: list[Record] = []
         self.backbone, self.stale = "", False
         if not self.exists:
             return
-        self.backbone = experiments.load(self.name).settings(row.profile).backbone
+        asked = {**dict(row.overrides), **dict(column.overrides)}
+        self.asked = asked
+        self.backbone = experiments.load(self.name).settings(row.profile, asked).backbone
         # A variant ran with settings that are not the experiment's: it never counts as the experiment's own.
+        wanted = experiments.changed(self.name, row.profile, asked)
         own = [
             record
-            for record in records.iterate(folder, self.name)
-            if record.profile == row.profile and record.variant is None
+            for record in found(self.name)
+            if record.profile == row.profile and _without_fold(record.overrides) == wanted
         ]
         current = [record for record in own if not experiments.is_stale(record)]
         self.records = current or own
@@ -303,15 +197,16 @@ class _Measured:
         if not scores:
             return Cell("empty")
         mean = fmean(scores)
-        deviation = stdev(scores) if len(scores) > 1 else None
-        text = f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+        deviation = stdev(scores) if len(scores) > 1 and column.varies else None
+        text = column.text(mean) if deviation is None else f"{column.text(mean)} ± {column.text(deviation)}"
         return Cell("reproduced", text, mean, deviation, stale=self.stale, note=self._provenance())
 
     def _provenance(self) -> str:
         one = self.records[0]
-        seeds = ", ".join(str(record.seed) for record in self.records)
+        seeds = ", ".join(str(seed) for seed in dict.fromkeys(record.seed for record in self.records))
+        changes = "".join(f" {_setting(key, value)}" for key, value in self.asked.items())
         measured = (
-            f"reproduced: {self.name}, profile {self.profile}, on {one.dataset} (data {one.fingerprint}) with "
+            f"reproduced: {self.name}, profile {self.profile},{changes} on {one.dataset} (data {one.fingerprint}) with "
             f"{self.backbone} (weights {one.weights}); mean and sample deviation over seeds {seeds}"
         )
         return f"{measured}; stale: settings, data or weights differ, run {self._command()}" if self.stale else measured
@@ -319,9 +214,20 @@ class _Measured:
     def _command(self) -> str:
         """The command that fills the row, and what it needs."""
         command, needs = f"fer-core run {self.name} --profile {self.profile} --seed 0,1,2", []
+        command += "".join(f" --set {_setting(key, value)}" for key, value in self.asked.items())
         if not self.dataset.startswith("facs-"):
             command += " --data-root FOLDER"
             needs.append(f"the images of {self.dataset} in FOLDER")
         if ":" in self.backbone:
             needs.append(f"the weights {self.backbone} (downloaded on first use) and a GPU")
         return f"{command} (needs {' and '.join(needs)})" if needs else command
+
+
+def _setting(key: str, value: Any) -> str:
+    """A setting as a shell takes it."""
+    return shlex.quote(f"{key}={value if isinstance(value, str) else json.dumps(value)}")
+
+
+def _without_fold(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A fold is no variant: a cross-validated score is the mean over all of them."""
+    return {key: value for key, value in overrides.items() if key != "data.fold"}

@@ -1,6 +1,7 @@
 """Tables: which number may stand where, what is said of it, and what the printed forms hold."""
 
 import csv
+import dataclasses
 import io
 import json
 from html.parser import HTMLParser
@@ -36,6 +37,10 @@ def write(folder, war, seed=0, name="coop-ferplus", profile="full", **changes):
         "versions": {}, "commit": None, **changes,
     })  # fmt: skip
     return records.write(record, folder)
+
+
+def digest(name, overrides):
+    return running.digest(experiments.resolve(experiments.load(name).settings("full", overrides)))
 
 
 COOP = (Ours("coop"),)
@@ -123,6 +128,49 @@ def test_no_licensed_column_of_any_table_takes_a_record_of_rendered_faces(tmp_pa
             for column, cell in zip(table.columns, row.cells, strict=True):
                 if not column.dataset.startswith("facs-"):
                     assert cell.kind != "reproduced"
+
+
+def test_only_records_with_a_rows_own_settings_count(tmp_path):
+    settings = {"model.context_length": 2}
+    write(tmp_path, 0.5)
+    write(tmp_path, 0.7, seed=1, variant="a", overrides=settings, config_digest=digest("coop-ferplus", settings))
+    write(tmp_path, 0.9, seed=2, variant="b", overrides={**settings, "training.lr": 1.0})
+    rows = fill(tmp_path, WAR, rows=[Ours("coop"), Ours("coop", title="short", overrides=tuple(settings.items()))]).rows
+    assert [(row.method, row.seeds, row.cells[0].value) for row in rows] == [("coop", (0,), 50), ("short", (1,), 70)]
+    assert "ferplus, profile full, model.context_length=2 on ferplus" in rows[1].cells[0].note
+    column = Column("short", "short", "ferplus", "war", overrides=tuple(settings.items()))
+    ((cell,),) = (row.cells for row in fill(tmp_path, column).rows)
+    assert cell.value == 70
+
+
+def test_settings_equal_to_the_experiments_own_are_no_variant(tmp_path):
+    write(tmp_path, 0.5)
+    own = experiments.resolve(experiments.load("coop-ferplus").settings("full"))["model"]["context_length"]
+    (row,) = fill(tmp_path, WAR, rows=[Ours("coop", overrides=(("model.context_length", own),))]).rows
+    assert row.cells[0].value == 50
+
+
+def test_what_is_told_of_the_method_has_no_deviation(tmp_path):
+    measured = {"entanglement": {"share": 0.25, "index": 0.125}}
+    for seed, war in enumerate((0.5, 0.6)):
+        path = write(tmp_path, war, seed, trainable_parameters=1234567)
+        record = records.read(path)
+        records.write(dataclasses.replace(record, metrics={**record.metrics, **measured}), tmp_path)
+    columns = [Column(score, score, "ferplus", score) for score in ("parameters", "look-alikes", "index", "f1")]
+    (row,) = fill(tmp_path, *columns).rows
+    assert [cell.text for cell in row.cells] == ["1,234,567", "25.00 ± 0.00", "0.125 ± 0.000", "55.00 ± 7.07"]
+
+
+def test_an_ablation_is_a_table(tmp_path):
+    name = "les-clip-facs-still-8:parts"
+    assert name in tables.names()
+    table = tables.build(name, tmp_path)
+    rows = experiments.load("les-clip-facs-still-8").ablations["parts"].rows
+    assert [row.method for row in table.rows] == list(rows)
+    assert "fer-core run zero-shot-facs-still-8 --profile full" in table.rows[0].cells[0].note
+    assert "--set data.limit.train=4000 --set model.discrimination=false" in table.rows[1].cells[0].note
+    with pytest.raises(UserError, match="did you mean 'les-clip-facs-still-8:parts'"):
+        tables.build("les-clip-facs-still-8:part")
 
 
 def test_what_was_not_run_says_how_to_run_it_and_what_it_needs(tmp_path):
@@ -263,7 +311,7 @@ def test_html_is_well_formed_and_accessible(table):
 def test_every_table_prints_in_every_format(name, kind, tmp_path):
     text = table_formats.FORMATS[kind](tables.build(name, tmp_path))
     assert text.endswith("\n")
-    assert "fer-core run zero-shot-" in text
+    assert "fer-core run " in text
 
 
 def test_marks_are_told_apart():

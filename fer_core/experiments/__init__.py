@@ -5,12 +5,24 @@ Reading experiments needs neither torch nor data; :func:`run` and what else need
 
 from typing import TYPE_CHECKING, Any
 
-from fer_core.experiments.loading import PROFILES, Experiment, Settings, load, names, parse_overrides
+from fer_core.experiments.loading import PROFILES, Ablation, Experiment, Settings, load, names, parse_overrides
 
 if TYPE_CHECKING:
-    from fer_core.experiments.running import is_stale, resolve, run
+    from fer_core.experiments.running import changed, is_stale, resolve, run
 
-__all__ = ["PROFILES", "Experiment", "Settings", "is_stale", "load", "names", "parse_overrides", "resolve", "run"]
+__all__ = [
+    "PROFILES",
+    "Ablation",
+    "Experiment",
+    "Settings",
+    "changed",
+    "is_stale",
+    "load",
+    "names",
+    "parse_overrides",
+    "resolve",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -66,6 +66,29 @@ class Settings:
     training: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Ablation:
+    """One table of an experiment with something of it left out, added or changed.
+
+    Args:
+        caption: One or two sentences, above the table.
+        rows: By title, from top to bottom: settings by dotted key (none for the experiment itself), or the name of
+            another experiment on the same data.
+        common: Settings of all rows but those of other experiments, such as a smaller training split.
+        profile: Of all rows.
+    """
+
+    caption: str
+    rows: dict[str, Any]
+    common: dict[str, Any] = field(default_factory=dict)
+    profile: str = "full"
+
+    def settings(self, title: str) -> dict[str, Any]:
+        """A row's settings with the common ones, by dotted key; empty for another experiment."""
+        row = self.rows[title]
+        return {} if isinstance(row, str) else {**self.common, **row}
+
+
 # What --set and a profile may change: another method or data set would be another experiment.
 _CHANGEABLE = ("backbone", "data", "model", "training")
 
@@ -86,6 +109,7 @@ class Experiment:
         expected: Scores that the ``full`` profile is known to give, as ``war: [lowest, highest]`` in percent; None
             until its records are there.
         profiles: Changes to ``backbone``, ``data``, ``model`` and ``training``, by profile.
+        ablations: Tables of variants, by name; see :class:`Ablation`.
     """
 
     name: str
@@ -98,6 +122,7 @@ class Experiment:
     model: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     expected: dict[str, Any] | None = None
+    ablations: dict[str, Ablation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.name != f"{self.method}-{self.dataset}":
@@ -106,6 +131,17 @@ class Experiment:
             if profile not in PROFILES:
                 raise unknown(f"profile in {self.name}", profile, PROFILES)
             _check_changes(changes, f"profile {profile} of {self.name}")
+        for name, ablation in self.ablations.items():
+            if ablation.profile not in self.profiles:
+                raise unknown(f"profile of the ablation {name} of {self.name}", ablation.profile, self.profiles)
+            for title, row in ablation.rows.items():
+                if isinstance(row, str) and row.endswith(f"-{self.dataset}"):
+                    continue
+                if not isinstance(row, Mapping):
+                    raise ValueError(
+                        f"ablation {name} of {self.name}: expected settings, or an experiment on {self.dataset}, as "
+                        f"{title!r}, got {row!r}"
+                    )
 
     def settings(self, profile: str, overrides: Mapping[str, Any] | None = None) -> Settings:
         """The settings of a run.

@@ -100,6 +100,17 @@ def _changed(own: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, A
     return {key: value for key, value in flat(resolved).items() if key != "weights" and before.get(key) != value}
 
 
+def changed(name: str, profile: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What overrides change of an experiment's own settings, as ``Record.overrides`` has it, but for the fold.
+
+    Raises:
+        UserError: If a name, profile or setting is not known.
+    """
+    experiment = load(name)
+    found = _changed(resolve(experiment.settings(profile)), resolve(experiment.settings(profile, overrides)))
+    return {key: value for key, value in found.items() if key != "data.fold"}
+
+
 def digest(resolved: Mapping[str, Any]) -> str:
     """Digest of :func:`resolve`'s answer."""
     return config.digest(flat(resolved))
@@ -170,10 +181,10 @@ def run(
     resolved = resolve(settings)
     processes = engine.Processes(_device(device))
     target = processes.device
-    changed = _changed(own, resolved)
+    differing = _changed(own, resolved)
     # A fold is no variant: a cross-validated score is the mean over all of them.
     fold = resolved["data"].get("fold")
-    variant = records.variant_name({key: value for key, value in changed.items() if key != "data.fold"})
+    variant = records.variant_name({key: value for key, value in differing.items() if key != "data.fold"})
     training = config.build(engine.Training, settings.training, "training")
     with clock.phase("data"), processes.main_first():
         splits = {split: _open(settings, split, data_root) for split in data.SPLITS}
@@ -224,7 +235,7 @@ def run(
         versions=hardware.versions(),
         commit=hardware.commit(),
         variant=variant,
-        overrides=changed,
+        overrides=differing,
         alignment=_alignment(test),
         predictions=_predictions(test, fit.test),
     )

@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fer_core import prompts
 from fer_core.batch import Batch, ImageFeatures
 from fer_core.clip import Clip
 from fer_core.errors import UserError
@@ -45,6 +46,7 @@ class LesClipConfig(SupervisedConfig, PromptConfig):
 
     Args:
         templates: One simple template, as the abstract says.
+        words: Class words as ``noun`` or ``adjective``.
         experts: Where the experts sit: ``blocks`` (parallel to the MLPs), ``pre`` (patch tokens before the first
             block), ``post`` (projected tokens), or ``none``.
         expert_count: Number of experts, E.
@@ -69,8 +71,8 @@ class LesClipConfig(SupervisedConfig, PromptConfig):
         label_smoothing: Of the cross-entropy.
     """
 
-    templates: str = "a photo of a face with a {} expression"
-    words: Literal["noun", "adjective"] = "adjective"
+    templates: str = "les-clip"
+    words: prompts.Words = "adjective"
     label_smoothing: float = 0.1
     experts: Place = "blocks"
     expert_count: int = 4

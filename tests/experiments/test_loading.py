@@ -1,5 +1,6 @@
 """Experiment files: what they may hold, how profiles and overrides are laid over them, what is refused."""
 
+import itertools
 from importlib.resources import files
 
 import pytest
@@ -51,13 +52,69 @@ def test_every_profile_is_accepted_by_its_method_and_the_engine(name, profile):
 @pytest.mark.parametrize("name", experiments.names())
 def test_every_file_says_what_it_is_and_how_to_run_it(name):
     text = source(name)
-    head = [line for line in text.splitlines() if line.startswith("#")]
+    head = list(itertools.takewhile(lambda line: line.startswith("#"), text.splitlines()))
     assert text.startswith(f"{head[0]}\n")
     topics = [line.split()[1] for line in head[2:] if len(line) > 2 and line[2] != " "]
     assert topics == ["What", "Paper", "First", "Command", "Expected", "Hardware", "Time"]
     profiles = experiments.load(name).profiles
     command = f"fer-core run {name} --profile {'full --seed 0,1,2' if 'full' in profiles else 'paper --seed 0'}"
     assert any(command in line for line in head)
+
+
+ABLATIONS = [(name, ablation) for name in experiments.names() for ablation in experiments.load(name).ablations]
+
+
+@pytest.mark.parametrize(("name", "ablation"), ABLATIONS)
+def test_every_row_of_an_ablation_is_a_run_of_its_own(name, ablation):
+    experiment = experiments.load(name)
+    table = experiment.ablations[ablation]
+    own = [title for title, row in table.rows.items() if not isinstance(row, str)]
+    digests = set()
+    for title in own:
+        resolved = experiments.resolve(experiment.settings(table.profile, table.settings(title)))
+        digests.add(config.digest(resolved))
+    assert len(digests) == len(own)
+    assert any(not experiment.ablations[ablation].rows[title] for title in own), "no row is the experiment itself"
+    for row in table.rows.values():
+        if isinstance(row, str):
+            assert experiments.load(row).dataset == experiment.dataset
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("{none: 3}", r"expected settings, or an experiment on ferplus, as 'none', got 3"),
+        ("{none: coop-raf-db}", r"expected settings, or an experiment on ferplus, as 'none', got 'coop-raf-db'"),
+    ],
+)
+def test_a_row_that_is_no_run_is_refused(rows, message):
+    text = TEXT + f"ablations: {{parts: {{caption: All., profile: smoke, rows: {rows}}}}}\n"
+    with pytest.raises(UserError, match=message):
+        loading.parse(text, "coop-ferplus.yaml")
+
+
+def test_an_ablation_has_a_profile_of_its_experiment():
+    text = TEXT + "ablations: {parts: {caption: All., rows: {all: {}}}}\n"
+    with pytest.raises(UserError, match="profile of the ablation parts of coop-ferplus 'full'"):
+        loading.parse(text, "coop-ferplus.yaml")
+
+
+def test_rows_of_an_ablation_have_its_common_settings():
+    text = (
+        TEXT
+        + """
+ablations:
+  parts:
+    caption: All.
+    profile: smoke
+    common: {training.lr: 0.5, data.limit.train: 7}
+    rows: {all: {}, zero-shot: zero-shot-ferplus, slow: {training.lr: 0.1}}
+"""
+    )
+    table = loading.parse(text, "coop-ferplus.yaml").ablations["parts"]
+    assert table.settings("all") == {"training.lr": 0.5, "data.limit.train": 7}
+    assert table.settings("slow") == {"training.lr": 0.1, "data.limit.train": 7}
+    assert table.settings("zero-shot") == {}
 
 
 def test_a_profile_is_merged_key_by_key():

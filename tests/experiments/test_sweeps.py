@@ -31,6 +31,19 @@ def test_a_grid_is_every_combination():
     assert [job.overrides for job in folds] == [{"data.fold": fold} for fold in (1, 2, 3)]
 
 
+def test_an_ablation_is_run_row_by_row_and_no_run_twice():
+    name = "les-clip-facs-still-8"
+    table = experiments.load(name).ablations["loss"]
+    jobs = sweeps.grid([name], "full", [0, 1], ablations=["loss"])
+    assert [job.overrides for job in jobs[::2]] == [table.settings(title) for title in table.rows]
+    everything = sweeps.grid([name], "full", [0], ablations=["all"])
+    assert len(everything) == len(set(map(str, everything)))
+    assert {job.experiment for job in everything} == {name, "zero-shot-facs-still-8"}
+    assert everything[0] == Job("zero-shot-facs-still-8", "full", 0)
+    with pytest.raises(UserError, match="ablation of les-clip-facs-still-8 'los'; did you mean 'loss'"):
+        sweeps.grid([name], "full", [0], ablations=["los"])
+
+
 def test_patterns_find_experiments_that_have_the_profile():
     found = {job.experiment for job in sweeps.grid(["coop-*", "*-facs-still-8"], "full", [0])}
     expected = {name for name in experiments.names() if name.startswith("coop-") or name.endswith("-facs-still-8")}

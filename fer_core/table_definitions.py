@@ -1,0 +1,234 @@
+"""What the book's tables hold: their columns, and their rows from records and from published numbers."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fer_core.errors import UserError
+from fer_core.experiments.loading import Experiment
+from fer_core.records import Record
+
+Score = Literal["war", "uar", "f1", "look-alikes", "index", "parameters", "flops"]
+
+# Scores of a record's `metrics.entanglement`, by ours.
+_ENTANGLEMENT = {"look-alikes": "share", "index": "index"}
+
+# What is told of the method and not of how well it does: the same for every seed.
+_OF_THE_METHOD = {"parameters": "trainable_parameters", "flops": "flops"}
+
+
+# Two classes, of which none is another's look-alike.
+_BY_SUBJECT = ("facs-pain", "facs-stress", "facs-ambivalence", "biovid", "stressid", "bah")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A score on a data set.
+
+    Args:
+        key: Short name, for JSON and CSV.
+        title: What heads the column.
+        dataset: Name of the data set.
+        score: ``war``, ``uar`` or ``f1`` in percent; ``look-alikes``, the percentage of the errors that falls on a
+            look-alike; ``index``, the entanglement index of the logits; ``parameters`` that are trained, and ``flops``
+            of one sample, in millions.
+        part: ``all`` of the test split, ``deduplicated``, or ``test chosen``: what choosing the epoch by its test
+            score would have given.
+        overrides: Settings of the column, by dotted key, such as a number of shots.
+    """
+
+    key: str
+    title: str
+    dataset: str
+    score: Score
+    part: Literal["all", "deduplicated", "test chosen"] = "all"
+    overrides: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def varies(self) -> bool:
+        """Whether seeds may differ in it."""
+        return self.score not in _OF_THE_METHOD
+
+    def text(self, value: float) -> str:
+        """A value as the column prints it."""
+        if self.score == "parameters":
+            return f"{value:,.0f}"
+        return f"{value:.3f}" if self.score == "index" else f"{value:.2f}"
+
+    def of(self, record: Record) -> float | None:
+        """The score; None where the record has no such part.
+
+        Raises:
+            UserError: If the record was measured on another data set.
+        """
+        if record.dataset != self.dataset:
+            raise UserError(
+                f"record {record.path}: expected one measured on {self.dataset}, got {record.dataset}; delete it"
+            )
+        if self.score in _OF_THE_METHOD:
+            value = getattr(record, _OF_THE_METHOD[self.score])
+            return value / 1e6 if self.score == "flops" else value
+        if self.score in _ENTANGLEMENT:
+            value = record.metrics.get("entanglement", {}).get(_ENTANGLEMENT[self.score])
+            return 100 * value if value is not None and self.score == "look-alikes" else value
+        scores = record.metrics
+        if self.part == "test chosen":
+            scores = record.selection["test_chosen"]
+        elif self.part != "all":
+            scores = record.metrics.get(self.part)
+        return None if scores is None else 100 * scores[self.score]
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A row to be filled from records of ``<method>-<dataset of the column>``.
+
+    Args:
+        method: Name of the method.
+        profile: The profile whose records count.
+        title: What the row is called; the method's name by default.
+        overrides: Settings of the row, by dotted key: only records of runs with just these count.
+    """
+
+    method: str
+    profile: str = "full"
+    title: str = ""
+    overrides: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """Rows to be filled from published numbers.
+
+    Args:
+        paper: As in the published files.
+        table: As in the published files.
+        methods: Only these; empty for all.
+    """
+
+    paper: str
+    table: str
+    methods: tuple[str, ...] = ()
+
+    def fits(self, number: Any) -> bool:
+        """Whether a published number belongs to these rows."""
+        wanted = not self.methods or number.method in self.methods
+        return (number.paper, number.table) == (self.paper, self.table) and wanted
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a table shows.
+
+    Args:
+        name: The table's name.
+        caption: One or two sentences.
+        columns: Its scores.
+        rows: Its rows, from top to bottom.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Ours | Theirs, ...]
+
+
+def of_ablation(experiment: Experiment, name: str) -> Definition:
+    """The table of one of an experiment's ablations."""
+    ablation, dataset = experiment.ablations[name], experiment.dataset
+    columns = [Column("war", "WAR", dataset, "war"), Column("uar", "UAR", dataset, "uar")]
+    if dataset in _BY_SUBJECT:
+        columns.append(Column("f1", "F1", dataset, "f1"))
+    else:
+        columns.append(Column("look_alikes", "errors on look-alikes", dataset, "look-alikes"))
+        columns.append(Column("index", "entanglement index", dataset, "index"))
+    columns.append(Column("parameters", "trained parameters", dataset, "parameters"))
+    rows = []
+    for title, row in ablation.rows.items():
+        other = row if isinstance(row, str) else None
+        method = other.removesuffix(f"-{dataset}") if other else experiment.method
+        rows.append(Ours(method, ablation.profile, title, tuple(ablation.settings(title).items())))
+    return Definition(f"{experiment.name}:{name}", ablation.caption, tuple(columns), tuple(rows))
+
+
+_BASELINES = ("zero-shot", "linear-probe", "coop", "full-fine-tuning")
+
+_STILLS = (
+    "zero-shot", "linear-probe", "coop", "cocoop", "maple", "promptsrc", "clip-adapter", "tip-adapter", "lora",
+    "full-fine-tuning", "les-clip", "mpa-fer",
+)  # fmt: skip
+
+DEFINITIONS = (
+    Definition(
+        "baselines-facs-still-8",
+        "Baselines of the embedded CLIP on rendered faces, eight expressions (facs-still-8, test split), in percent.",
+        (
+            Column("war", "WAR", "facs-still-8", "war"),
+            Column("uar", "UAR", "facs-still-8", "uar"),
+            Column("war_test_chosen", "WAR if chosen on test", "facs-still-8", "war", "test chosen"),
+        ),
+        tuple(Ours(method) for method in _BASELINES),
+    ),
+    Definition(
+        "baselines-ferplus",
+        "Baselines on FERPlus (eight classes, majority of the votes, official test split), in percent; de-duplicated: "
+        "without test images that are also in the training split.",
+        (
+            Column("war", "WAR", "ferplus", "war"),
+            Column("uar", "UAR", "ferplus", "uar"),
+            Column("war_deduplicated", "WAR, de-duplicated", "ferplus", "war", "deduplicated"),
+            Column("uar_deduplicated", "UAR, de-duplicated", "ferplus", "uar", "deduplicated"),
+            Column("war_test_chosen", "WAR if chosen on test", "ferplus", "war", "test chosen"),
+        ),
+        (
+            *(Ours(method) for method in _BASELINES),
+            *(Ours(method, "paper") for method in _BASELINES),
+            Theirs("Exp-CLIP", "zero-shot FER"),
+            Theirs("MPA-FER", "main comparison", ("MPA-FER", "CLIPER", "CEPrompt")),
+            Theirs("other", "static FER comparison methods"),
+        ),
+    ),
+    Definition(
+        "stills-facs-still-8",
+        "All methods for stills under one engine, on rendered faces (facs-still-8, test split): one CLIP, one training "
+        "split, one rule of selection, learning rates tuned on validation data. Percent, but for the entanglement "
+        "index and the trained parameters.",
+        (
+            Column("war", "WAR", "facs-still-8", "war"),
+            Column("uar", "UAR", "facs-still-8", "uar"),
+            Column("look_alikes", "errors on look-alikes", "facs-still-8", "look-alikes"),
+            Column("index", "entanglement index", "facs-still-8", "index"),
+            Column("parameters", "trained parameters", "facs-still-8", "parameters"),
+        ),
+        tuple(Ours(method) for method in _STILLS),
+    ),
+    Definition(
+        "stills-ferplus",
+        "All methods for stills under one engine and on one CLIP, the embedded one, on FERPlus (eight classes, "
+        "official test split), in percent.",
+        (
+            Column("war", "WAR", "ferplus", "war"),
+            Column("uar", "UAR", "ferplus", "uar"),
+            Column("war_deduplicated", "WAR, de-duplicated", "ferplus", "war", "deduplicated"),
+            Column("look_alikes", "errors on look-alikes", "ferplus", "look-alikes"),
+        ),
+        tuple(Ours(method) for method in _STILLS),
+    ),
+    Definition(
+        "les-clip-main",
+        "LES-CLIP: the published number, others on the same data, and what this code reproduces with the paper's "
+        "profile. WAR in percent.",
+        tuple(
+            Column(f"war_{dataset}", title, dataset, "war")
+            for title, dataset in (
+                ("AffectNet-8", "affectnet-8"), ("AffectNet-7", "affectnet-7"), ("RAF-DB", "raf-db"),
+                ("FERPlus", "ferplus"),
+            )
+        ),
+        (
+            Ours("les-clip", "paper"),
+            Theirs("LES-CLIP", "headline"),
+            Theirs("MPA-FER", "main comparison"),
+            Theirs("other", "static FER comparison methods"),
+        ),
+    ),
+)  # fmt: skip
