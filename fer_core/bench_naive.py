@@ -76,6 +76,86 @@ class NaiveFullFineTuning(nn.Module):
         return self.scale * F.normalize(self.tower(image), dim=-1) @ self.prototypes.T
 
 
+class NaiveMaple(nn.Module):
+    """MaPLe: coupled prompts, all class texts at full length in each step.
+
+    Args:
+        clip: Whose open_clip model is used as it is.
+        words: One text a class, with placeholders for the prompts, as ``"x x happiness."``.
+        prompts: ``(J, P, W_t)`` start of the text prompts.
+        coupling: The layers that make the image tower's prompts of them.
+    """
+
+    def __init__(self, clip: Clip, words: Sequence[str], prompts: Tensor, coupling: nn.ModuleList) -> None:
+        super().__init__()
+        import open_clip
+
+        self.model: Any = clip.model
+        self.scale = clip.logit_scale
+        self.prompts, self.coupling = nn.Parameter(prompts.clone()), copy.deepcopy(coupling)
+        self.register_buffer("ids", open_clip.tokenize(words, clip.context_length).to(prompts.device))
+        self.register_buffer("embedding", self.model.token_embedding(self.ids).detach())
+
+    def texts(self) -> Tensor:
+        """Text features ``(C, D)``, normalised."""
+        model, count = self.model, len(self.ids)  # pyright: ignore[reportArgumentType]
+        x = self.embedding
+        for place, block in enumerate(model.transformer.resblocks):
+            if place < len(self.prompts):
+                own = self.prompts[place].expand(count, -1, -1)
+                x = torch.cat([x[:, :1], own, x[:, 1 + own.shape[1] :]], 1)  # pyright: ignore[reportIndexIssue]
+            x = block(x + model.positional_embedding if place == 0 else x, attn_mask=model.attn_mask)
+        x = model.ln_final(x)
+        return F.normalize(x[torch.arange(count), self.ids.argmax(-1)] @ model.text_projection, dim=-1)  # pyright: ignore
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits ``(B, C)``."""
+        visual = self.model.visual
+        x = visual._embeds(image)
+        length = x.shape[1]
+        for place, block in enumerate(visual.transformer.resblocks):
+            if place < len(self.prompts):
+                own = self.coupling[place](self.prompts[place]).expand(len(x), -1, -1)
+                x = torch.cat([x[:, :length], own], 1)
+            else:
+                x = x[:, :length]
+            x = block(x)
+        pictures = visual.ln_post(x[:, 0]) @ visual.proj
+        return self.scale * F.normalize(pictures, dim=-1) @ self.texts().T
+
+
+class NaiveClipAu(nn.Module):
+    """CLIP-AU: frames one by one through the frozen tower, all phrases at full length, in each step.
+
+    Args:
+        clip: Whose open_clip model is used as it is.
+        phrases: The action units in words.
+        adapter: Of their features.
+        convolution: Over time.
+        classifier: Of the likenesses.
+    """
+
+    def __init__(
+        self, clip: Clip, phrases: Sequence[str], adapter: nn.Module, convolution: nn.Module, classifier: nn.Module
+    ) -> None:  # fmt: skip
+        super().__init__()
+        import open_clip
+
+        self.model: Any = clip.model
+        self.register_buffer("ids", open_clip.tokenize(list(phrases), clip.context_length).to(clip.device))
+        self.adapter, self.convolution = copy.deepcopy(adapter), copy.deepcopy(convolution)
+        self.classifier = copy.deepcopy(classifier)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of clips ``(B, T, 3, H, W)``."""
+        with torch.no_grad():
+            texts = self.model.encode_text(self.ids)
+            frames = torch.stack([self.model.encode_image(frame) for frame in image.unbind(1)], 1)
+        units = F.normalize(self.adapter(texts), dim=-1)
+        video = F.normalize(F.gelu(self.convolution(frames.transpose(1, 2))).mean(-1), dim=-1)
+        return self.classifier(5.0 * video @ units.T)
+
+
 class NaiveLoop:
     """The plain training loop: one step at a time, with AdamW as torch gives it."""
 

@@ -17,14 +17,24 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fer_core import bench, clip, engine, models, prompts
 from fer_core.batch import Batch
-from fer_core.bench_naive import NaiveCoOp, NaiveFullFineTuning, NaiveLinearProbe, NaiveLoop
+from fer_core.bench_naive import (
+    NaiveClipAu,
+    NaiveCoOp,
+    NaiveFullFineTuning,
+    NaiveLinearProbe,
+    NaiveLoop,
+    NaiveMaple,
+)
 from fer_core.data import CLASSES
 from fer_core.engine.steps import Stepper
 from fer_core.errors import UserError, unknown
+from fer_core.models.clip_au import ClipAu
+from fer_core.models.maple import Maple
 
 TITLE = "Steps of training against the plain form of each method"
 
 TOLERANCE = 1e-5  # of the largest gradient
+_COUNTS = ("batch_size", "clips", "frames", "repeats")
 _LR = 1e-6  # weights hardly move, so that every timed step does the same work
 
 
@@ -35,6 +45,8 @@ class Options:
     Args:
         backbone: Name of the CLIP; random weights do, as only shapes matter.
         batch_size: Images a step.
+        clips: Clips a step, of methods for clips.
+        frames: Of a clip.
         methods: Which methods, or ``all``.
         precision: Of our side: ``fp32``, ``bf16`` or ``fp16``; the plain form is always in fp32.
         device: ``cpu`` or ``cuda``.
@@ -43,14 +55,17 @@ class Options:
 
     backbone: str = "ViT-B-32:random"
     batch_size: int = 20
+    clips: int = 8
+    frames: int = 16
     methods: str = "all"
     precision: str = "fp32"
     device: str = "cpu"
     repeats: int = 5
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.repeats < 1:
-            raise UserError("batch_size and repeats: expected at least 1; choose positive numbers")
+        wrong = next((name for name in _COUNTS if getattr(self, name) < 1), None)
+        if wrong is not None:
+            raise UserError(f"{wrong}: expected at least 1, got {getattr(self, wrong)}; choose a positive number")
         if self.methods != "all" and self.methods not in CASES:
             raise unknown("method of the bench", self.methods, CASES)
 
@@ -64,12 +79,17 @@ class Case:
         plain: The module of the plain form.
         pairs: Parameters of ours and of the plain form that must get equal gradients.
         cached: Whether our side may train from features.
+        clips: Whether it takes clips.
+        texts: What gives the texts' features ``(C, D)`` on our side and on the plain one, where their cost is measured
+            for itself, too.
     """
 
     method: models.Method
     plain: nn.Module
     pairs: Sequence[tuple[Tensor, Tensor]]
     cached: bool
+    clips: bool = False
+    texts: tuple[Callable[[], Tensor], Callable[[], Tensor]] | None = None
 
 
 def _coop(tower: clip.Clip) -> Case:
@@ -93,8 +113,33 @@ def _full_fine_tuning(tower: clip.Clip) -> Case:
     return Case(method, plain, [*pairs, (method.prototypes, plain.prototypes)], cached=False)  # pyright: ignore
 
 
+def _maple(tower: clip.Clip) -> Case:
+    method = models.build("maple", tower, CLASSES, {})
+    assert isinstance(method, Maple)
+    words = [f"x x {word}." for word in prompts.class_words(CLASSES, "noun")]
+    plain = NaiveMaple(tower, words, method.text_prompts.detach(), method.coupling)
+    pairs = [(method.text_prompts, plain.prompts)]
+    pairs += zip(method.coupling.parameters(), plain.coupling.parameters(), strict=True)
+    return Case(method, plain, pairs, cached=False, texts=(method.prototypes, plain.texts))
+
+
+def _clip_au(tower: clip.Clip) -> Case:
+    method = models.build("clip-au", tower, CLASSES, {})
+    assert isinstance(method, ClipAu)
+    phrases = [unit.phrase for unit in prompts.action_units(method.config.units)]
+    plain = NaiveClipAu(tower, phrases, method.adapter, method.temporal.convolution, method.classifier)
+    parts = ((method.adapter, plain.adapter), (method.temporal.convolution, plain.convolution))
+    pairs = [
+        pair
+        for ours, theirs in (*parts, (method.classifier, plain.classifier))
+        for pair in zip(ours.parameters(), theirs.parameters(), strict=True)
+    ]
+    return Case(method, plain, pairs, cached=True, clips=True)
+
+
 CASES: dict[str, Callable[[clip.Clip], Case]] = {
-    "linear-probe": _linear_probe, "coop": _coop, "full-fine-tuning": _full_fine_tuning,
+    "linear-probe": _linear_probe, "coop": _coop, "maple": _maple, "full-fine-tuning": _full_fine_tuning,
+    "clip-au": _clip_au,
 }  # fmt: skip
 
 
@@ -103,20 +148,28 @@ def measure(options: Options) -> Iterator[bench.Row]:
     device = torch.device(options.device)
     engine.seed_everything(0)
     tower = clip.load(options.backbone, device=device)
-    image = torch.randn(options.batch_size, 3, tower.image_size, tower.image_size, device=device)
-    label = torch.arange(options.batch_size, device=device) % len(CLASSES)
-    batch = Batch(image, label, torch.arange(options.batch_size, device=device))
     peak = _matrix_peak(device, options.precision)
     for name in CASES if options.methods == "all" else (options.methods,):
         case = CASES[name](tower)
         case.method.train()
+        batch = _batch(tower, options, case.clips)
         yield _row(name, case, batch, options, peak)
+        if case.texts is not None:
+            yield _text_row(f"{name}, texts alone", case, options, peak)
         if case.cached:
             with torch.no_grad(), engine.autocast(device, options.precision):
-                features = tower.encode_image(image, patches=False)
+                features = tower.encode_image(batch.image, patches=False)
             features.class_token = features.class_token.float()
-            cached = replace(batch, image=image.new_empty(len(batch), 0), features=features)
-            yield _row(f"{name}, cached features", case, cached, options, peak, image)
+            cached = replace(batch, image=batch.image.new_empty(len(batch), 0), features=features)
+            yield _row(f"{name}, cached features", case, cached, options, peak, batch.image)
+
+
+def _batch(tower: clip.Clip, options: Options, clips: bool) -> Batch:
+    count = options.clips if clips else options.batch_size
+    shape = (count, options.frames) if clips else (count,)
+    image = torch.randn(*shape, 3, tower.image_size, tower.image_size, device=tower.device)
+    place = torch.arange(count, device=tower.device)
+    return Batch(image, place % len(CLASSES), place)
 
 
 def _row(what: str, case: Case, batch: Batch, options: Options, peak: float, image: Tensor | None = None) -> bench.Row:
@@ -125,20 +178,54 @@ def _row(what: str, case: Case, batch: Batch, options: Options, peak: float, ima
     stepper = Stepper(case.method, training, engine.Processes(pixels.device))
     loop = NaiveLoop(case.plain, _LR)
     difference = _difference(case, stepper, loop, batch, pixels)
-    if options.precision == "fp32" and difference > TOLERANCE:
-        raise AssertionError(f"{what}: expected equal gradients, they differ by {difference:.1e} of the largest")
+    _refuse_unequal(what, difference, options)
     ours = lambda: stepper.step(batch, 1.0, 1.0, "the bench")  # noqa: E731
     plain = lambda: loop.step(pixels, batch.label)  # noqa: E731
+    unit = "clips" if case.clips else "images"
+    measured = _measured(what, unit, len(batch), ours, plain, options, peak)
+    return {**measured, "trained": sum(weight.numel() for weight in stepper.trained), "difference": difference}
+
+
+def _text_row(what: str, case: Case, options: Options, peak: float) -> bench.Row:
+    """The texts' part of a step: their features, and gradients of what a step trains through them."""
+    assert case.texts is not None
+    weights = [pair[0] for pair in case.pairs], [pair[1] for pair in case.pairs]
+    found = []
+    for texts, own in zip(case.texts, weights, strict=True):
+        target = torch.linspace(-1, 1, texts().numel(), device=own[0].device)
+
+        def step(texts: Any = texts, own: Any = own, target: Tensor = target) -> tuple[Tensor | None, ...]:
+            with engine.autocast(target.device, options.precision if texts is case.texts[0] else "fp32"):  # pyright: ignore
+                return torch.autograd.grad((texts().flatten() * target).sum(), own, allow_unused=True)
+
+        found.append(step)
+    ours, plain = (torch.cat([grad.float().flatten() for grad in step() if grad is not None]) for step in found)
+    difference = ((ours - plain).abs().max() / plain.abs().max()).item()
+    _refuse_unequal(what, difference, options)
+    measured = _measured(what, "texts", len(CLASSES), found[0], found[1], options, peak)
+    return {**measured, "trained": ours.numel(), "difference": difference}
+
+
+def _measured(
+    what: str, unit: str, amount: int, ours: Callable[[], Any], plain: Callable[[], Any], options: Options, peak: float
+) -> bench.Row:
+    """Operations, memory and times of both sides."""
+    device = torch.device(options.device)
     ours_flops, plain_flops = _flops(ours), _flops(plain)
-    ours_kept, plain_kept = _peak(ours, pixels.device), _peak(plain, pixels.device)
-    timed = bench.compare(what, "images", len(batch), _waiting(ours, pixels), _waiting(plain, pixels), options.repeats)
+    ours_kept, plain_kept = _peak(ours, device), _peak(plain, device)
+    timed = bench.compare(what, unit, amount, _waiting(ours, device), _waiting(plain, device), options.repeats)
     return {
-        "what": what, "trained": sum(weight.numel() for weight in stepper.trained), "difference": difference,
-        "GFLOP": ours_flops / 1e9, "plain GFLOP": plain_flops / 1e9, "GFLOP ratio": plain_flops / ours_flops,
-        "MiB": ours_kept / 2**20, "plain MiB": plain_kept / 2**20, "unit": timed["unit"], "ours": timed["ours"],
-        "plain": timed["plain"], "ratio": timed["ratio"], "lowest": timed["lowest"], "highest": timed["highest"],
-        "of matrix peak": ours_flops / len(batch) * timed["ours"] / peak,
+        "what": what, "GFLOP": ours_flops / 1e9, "plain GFLOP": plain_flops / 1e9,
+        "GFLOP ratio": plain_flops / ours_flops, "MiB": ours_kept / 2**20, "plain MiB": plain_kept / 2**20,
+        "unit": timed["unit"], "ours": timed["ours"], "plain": timed["plain"], "ratio": timed["ratio"],
+        "lowest": timed["lowest"], "highest": timed["highest"],
+        "of matrix peak": ours_flops / amount * timed["ours"] / peak,
     }  # fmt: skip
+
+
+def _refuse_unequal(what: str, difference: float, options: Options) -> None:
+    if options.precision == "fp32" and difference > TOLERANCE:
+        raise AssertionError(f"{what}: expected equal gradients, they differ by {difference:.1e} of the largest")
 
 
 def _difference(case: Case, stepper: Stepper, loop: NaiveLoop, batch: Batch, pixels: Tensor) -> float:
@@ -190,13 +277,13 @@ def _kept() -> Iterator[dict[int, int]]:
         yield sizes
 
 
-def _waiting(step: Callable[[], Any], where: Tensor) -> Callable[[], None]:
+def _waiting(step: Callable[[], Any], device: torch.device) -> Callable[[], None]:
     """The step, and on CUDA the end of its work."""
 
     def run() -> None:
         step()
-        if where.is_cuda:
-            torch.cuda.synchronize(where.device)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
 
     return run
 

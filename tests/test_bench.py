@@ -133,13 +133,14 @@ def test_the_cost_of_a_pixel_is_the_slope():
 
 @pytest.fixture(scope="module")
 def training_rows():
-    options = bench_training.Options(backbone="embedded:random", batch_size=4, repeats=1)
+    options = bench_training.Options(backbone="embedded:random", batch_size=4, clips=2, frames=3, repeats=1)
     return {row["what"]: row for row in bench_training.measure(options)}
 
 
 def test_both_sides_of_a_training_step_give_equal_gradients(training_rows):
     assert list(training_rows) == [
-        "linear-probe", "linear-probe, cached features", "coop", "coop, cached features", "full-fine-tuning",
+        "linear-probe", "linear-probe, cached features", "coop", "coop, cached features", "maple",
+        "maple, texts alone", "full-fine-tuning", "clip-au", "clip-au, cached features",
     ]  # fmt: skip
     for row in training_rows.values():
         assert row["difference"] <= bench_training.TOLERANCE
@@ -154,6 +155,8 @@ def test_operations_and_memory_are_counted_not_guessed(training_rows):
     assert training_rows["coop"]["GFLOP ratio"] > 1
     assert training_rows["full-fine-tuning"]["GFLOP ratio"] == pytest.approx(1, abs=0.02)
     assert training_rows["coop"]["plain MiB"] > training_rows["coop"]["MiB"] > 0
+    assert training_rows["maple, texts alone"]["GFLOP ratio"] > training_rows["maple"]["GFLOP ratio"] > 1
+    assert training_rows["clip-au, cached features"]["GFLOP ratio"] > training_rows["clip-au"]["GFLOP ratio"] > 1
 
 
 def test_a_plain_form_that_differs_is_refused(monkeypatch):
