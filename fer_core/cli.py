@@ -80,11 +80,10 @@ def _experiments(arguments: argparse.Namespace) -> None:
 
 
 def _methods(arguments: argparse.Namespace) -> None:
-    from fer_core import config, models
+    from fer_core import adapt, config, models
 
     rows = []
-    for name in models.names():
-        method = models.get(name)
+    for name, method in [(name, kind.get(name)) for kind in (models, adapt) for name in kind.names()]:
         title = (method.__doc__ or "").strip().splitlines()[0].rstrip(".")
         # Every config has a default for every setting, which is what a listing is to show.
         rows.append({"name": name, "title": title, "settings": config.plain(method.Config())})

@@ -303,6 +303,8 @@ def gather(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
 
 
 def _validation(record: Record) -> float | None:
-    """Validation WAR of the selected epoch, in percent."""
+    """Validation WAR in percent: of the selected epoch, or after adaptation where a method adapts at test time."""
+    if "validation" in record.metrics:
+        return 100 * record.metrics["validation"]["war"]
     row = next((row for row in record.history if row["epoch"] == record.selection["epoch"]), None)
     return 100 * row["validation"]["war"] if row and row["validation"] else None

@@ -31,8 +31,8 @@ class Column:
         score: ``war``, ``uar`` or ``f1`` in percent; ``look-alikes``, the percentage of the errors that falls on a
             look-alike; ``index``, the entanglement index of the logits; ``parameters`` that are trained, and ``flops``
             of one sample, in millions.
-        part: ``all`` of the test split, ``deduplicated``, or ``test chosen``: what choosing the epoch by its test
-            score would have given.
+        part: ``all`` of the test split, ``deduplicated``, ``test chosen`` (what choosing the epoch by its test score
+            would have given), or ``by subject``: the mean over people.
         overrides: Settings of the column, by dotted key, such as a number of shots.
     """
 
@@ -40,7 +40,7 @@ class Column:
     title: str
     dataset: str
     score: Score
-    part: Literal["all", "deduplicated", "test chosen"] = "all"
+    part: Literal["all", "deduplicated", "test chosen", "by subject"] = "all"
     overrides: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -74,7 +74,7 @@ class Column:
         if self.part == "test chosen":
             scores = record.selection["test_chosen"]
         elif self.part != "all":
-            scores = record.metrics.get(self.part)
+            scores = record.metrics.get(self.part.replace(" ", "_"))
         return None if scores is None else 100 * scores[self.score]
 
 
@@ -135,10 +135,11 @@ class Definition:
 def of_ablation(experiment: Experiment, name: str) -> Definition:
     """The table of one of an experiment's ablations."""
     ablation, dataset = experiment.ablations[name], experiment.dataset
-    columns = [Column("war", "WAR", dataset, "war"), Column("uar", "UAR", dataset, "uar")]
     if dataset in _BY_SUBJECT:
-        columns.append(Column("f1", "F1", dataset, "f1"))
+        scores: tuple[tuple[str, Score], ...] = (("WAR", "war"), ("F1", "f1"), ("UAR", "uar"))
+        columns = [Column(score, title, dataset, score, "by subject") for title, score in scores]
     else:
+        columns = [Column("war", "WAR", dataset, "war"), Column("uar", "UAR", dataset, "uar")]
         columns.append(Column("look_alikes", "errors on look-alikes", dataset, "look-alikes"))
         columns.append(Column("index", "entanglement index", dataset, "index"))
     columns.append(Column("parameters", "trained parameters", dataset, "parameters"))

@@ -56,6 +56,9 @@ class Settings:
             (a file of ``fer-core describe clips``) gives captions.
         model: The method's config.
         training: The engine's ``Training``.
+        source: Name of the method that is trained, where ``method`` is a test-time method; ``model`` and ``training``
+            are its.
+        adapt: The test-time method's config.
     """
 
     method: str
@@ -64,6 +67,8 @@ class Settings:
     data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    source: str | None = None
+    adapt: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Ablation:
 
 
 # What --set and a profile may change: another method or data set would be another experiment.
-_CHANGEABLE = ("backbone", "data", "model", "training")
+_CHANGEABLE = ("backbone", "data", "model", "training", "adapt")
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,9 @@ class Experiment:
             until its records are there.
         profiles: Changes to ``backbone``, ``data``, ``model`` and ``training``, by profile.
         ablations: Tables of variants, by name; see :class:`Ablation`.
+        source: Of a test-time method, the experiment whose trained method it adapts: data, CLIP, model and training are
+            that experiment's, in each profile, with this one's own laid over them.
+        adapt: The test-time method's config.
     """
 
     name: str
@@ -123,10 +131,16 @@ class Experiment:
     training: dict[str, Any] = field(default_factory=dict)
     expected: dict[str, Any] | None = None
     ablations: dict[str, Ablation] = field(default_factory=dict)
+    source: str | None = None
+    adapt: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.name != f"{self.method}-{self.dataset}":
             raise ValueError(f"expected the name {self.method}-{self.dataset}, got {self.name!r}; rename one of them")
+        if self.source is not None and not self.source.endswith(f"-{self.dataset}"):
+            raise ValueError(f"source of {self.name}: expected an experiment on {self.dataset}, got {self.source!r}")
+        if self.adapt and self.source is None:
+            raise ValueError(f"adapt of {self.name}: expected a source to adapt, got none; name its experiment")
         for profile, changes in self.profiles.items():
             if profile not in PROFILES:
                 raise unknown(f"profile in {self.name}", profile, PROFILES)
@@ -156,9 +170,17 @@ class Experiment:
         if profile not in self.profiles:
             raise unknown(f"profile of {self.name}", profile, self.profiles)
         own = Settings(self.method, self.dataset, self.backbone, self.data, self.model, self.training)
+        if self.source is not None:
+            trained = load(self.source).settings(profile)
+            own = replace(trained, method=self.method, source=trained.method, adapt=self.adapt)
+            own = replace(own, data=_merge(own.data, self.data), model=_merge(own.model, self.model))
         changes = [self.profiles[profile], *(_nested(key, value) for key, value in (overrides or {}).items())]
         for change in changes:
             _check_changes(change, self.name)
+            if "adapt" in change and self.source is None:
+                raise UserError(
+                    f"{self.name}: expected no settings of adapt, as {self.method} adapts nothing; drop them"
+                )
             merged = {key: _merge(getattr(own, key), value) for key, value in change.items()}
             own = replace(own, **merged)
         return own

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fer_core import data, engine, entanglement, metrics, models
+from fer_core import data, engine, entanglement, metrics, metrics_subjects, models
 from fer_core.batch import Batch
+from fer_core.data import layout
+from fer_core.faces import sets
 from fer_core.faces.expressions import LOOK_ALIKES
 
 # Records hold values, not intervals: those need more draws than a run should wait for, and pages draw them.
@@ -22,10 +24,32 @@ def scores(test: data.FaceDataset, predictions: engine.Predictions) -> dict[str,
     if repeated is not None:
         kept = ~repeated.numpy()[predictions.index]
         found["deduplicated"] = metrics.summary(predictions.labels[kept], predictions.logits[kept], test.classes)
+    if is_by_subject(test.name):
+        assert test.subjects is not None
+        whom = test.subjects.numpy()[predictions.index]
+        found["by_subject"] = by_subject(predictions.labels, predictions.logits, whom, test.classes)
+        found["calibration_error"] = metrics.calibration_error(predictions.labels, predictions.logits)
     entangled = entangled_by(predictions, test.classes)
     if entangled is not None:
         found["entanglement"] = entangled
     return found
+
+
+def is_by_subject(name: str) -> bool:
+    """Whether a data set is read person by person: its people are sources and targets."""
+    if name in sets.SETS:
+        return sets.SETS[name].sessions
+    return name in layout.LAYOUTS and layout.LAYOUTS[name].kind == "subjects"
+
+
+def by_subject(labels: np.ndarray, outputs: np.ndarray, subjects: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """Scores of each person, and their means, as JSON types; see :mod:`fer_core.metrics_subjects`."""
+    found = metrics_subjects.by_subject(labels, outputs, subjects.tolist(), classes)
+    people = {
+        str(subject): {**{name: float(values[place]) for name, values in found.scores.items()}, "n": int(count)}
+        for place, (subject, count) in enumerate(zip(found.subjects, found.samples, strict=True))
+    }
+    return {**{name: found.mean(name) for name in found.scores}, "subjects": people, "shares": found.shares}
 
 
 def entangled_by(predictions: engine.Predictions, classes: Sequence[str]) -> dict[str, float | None] | None:

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from fer_core import clip, config, data, embedded, engine, hardware, models, records
+from fer_core import adapt, clip, config, data, embedded, engine, hardware, models, records
 from fer_core.data import align_folder, annotated, annotations, layout
 from fer_core.data.dataset import Subset, Wrapped
 from fer_core.data.files import ClipFiles, ImageFiles
 from fer_core.descriptions.captioned import Captioned
 from fer_core.errors import UserError
-from fer_core.experiments import measuring, trained
+from fer_core.experiments import measuring, personalising, trained
 from fer_core.experiments.loading import Settings, flat, load
 from fer_core.faces import sets
 from fer_core.folders import cache_folder
@@ -44,9 +44,14 @@ def resolve(settings: Settings) -> dict[str, Any]:
     Raises:
         UserError: If a setting of the method or of training is not known, or its value is refused.
     """
-    method_config = models.get(settings.method).Config
+    trained_name = settings.source or settings.method
+    method_config = models.get(trained_name).Config
     training = config.plain(config.build(engine.Training, settings.training, "training"))
     del training["workers"]
+    personal = {}
+    if settings.source is not None:
+        adapting = config.build(adapt.get(settings.method).Config, settings.adapt, f"adapt of {settings.method}")
+        personal = {"source": settings.source, "adapt": config.plain(adapting)}
     return {
         "method": settings.method,
         "dataset": settings.dataset,
@@ -55,8 +60,9 @@ def resolve(settings: Settings) -> dict[str, Any]:
         "weights": _embedded_weights() if settings.backbone == "embedded" else None,
         "faces": sets.GENERATOR_VERSION if settings.dataset in sets.names() else None,
         "data": _data(settings),
-        "model": config.plain(config.build(method_config, settings.model, f"model of {settings.method}")),
+        "model": config.plain(config.build(method_config, settings.model, f"model of {trained_name}")),
         "training": training,
+        **personal,
     }
 
 
@@ -200,7 +206,7 @@ def run(
         logger.info("%s is there already, with these settings, data and weights; --force runs it again", there.path)
         return there
     engine.seed_everything(seed)  # a method draws its starting values when it is built
-    method = models.build(settings.method, tower, test.classes, settings.model)
+    method = models.build(settings.source or settings.method, tower, test.classes, settings.model)
     checkpoint = cache_folder() / "checkpoints" / f"{path.stem}-{config.digest([name, *identity])}.safetensors"
     if force and processes.main:
         checkpoint.unlink(missing_ok=True)
@@ -210,6 +216,13 @@ def run(
         checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, log_dir=log_dir,
     )  # fmt: skip
     assert fit.test is not None
+    told, scores, selection = fit.test, {}, _selection(training, fit)
+    trained_numbers = sum(each.numel() for each in method.parameters() if each.requires_grad)
+    if settings.source is not None:
+        personal = personalising.personalise(settings, method, splits, training, seed, processes)
+        told, scores, trained_numbers = personal.predictions, personal.scores, personal.parameters
+        fit.phases["adaptation"] = personal.seconds
+        selection["test_chosen"] = {"epoch": fit.selected_epoch, **personal.test_chosen}
     sample = data.Transform(tower.image_size, tower.mean, tower.std, train=False)(test.take([0]), seed, 0).to(target)
     record = Record(
         experiment=name,
@@ -224,10 +237,10 @@ def run(
         seed=seed,
         config=resolved,
         config_digest=identity[0],
-        metrics=measuring.scores(test, fit.test),
-        selection=_selection(training, fit),
+        metrics=measuring.scores(test, told) | scores,
+        selection=selection,
         history=fit.history,
-        trainable_parameters=sum(each.numel() for each in method.parameters() if each.requires_grad),
+        trainable_parameters=trained_numbers,
         flops=measuring.flops(method, sample),
         seconds=clock.seconds(fit.phases),
         peak_memory=fit.peak_memory,
@@ -237,7 +250,7 @@ def run(
         variant=variant,
         overrides=differing,
         alignment=_alignment(test),
-        predictions=_predictions(test, fit.test),
+        predictions=_predictions(test, told),
     )
     if processes.main:
         if keep_model:

@@ -84,7 +84,10 @@ def open_file(path: Path | str, device: str | torch.device = "cpu", tower: clip.
             f"{path}: expected the weights {told['weights']} of {told['backbone']}, on which it was trained, got "
             f"{tower.weights}; train it again with --keep-model"
         )
-    method = models.build(told["method"], tower, told["classes"], told["config"]["model"])
+    # Of a test-time method the trained source is kept: what it learns of a person is forgotten with that person.
+    method = models.build(
+        told["config"].get("source") or told["method"], tower, told["classes"], told["config"]["model"]
+    )
     groups, _ = checkpoints.read(Path(path), tower.device)
     weights, wanted = groups.get(_GROUP, {}), resuming.weights_of(method)
     if {name: value.shape for name, value in weights.items()} != {name: value.shape for name, value in wanted.items()}:

@@ -10,6 +10,7 @@ from fer_core.models.full_fine_tuning import FullFineTuning
 from fer_core.models.les_clip import LesClip
 from fer_core.models.linear_probe import LinearProbe
 from fer_core.models.lora import Lora
+from fer_core.models.majority import Majority
 from fer_core.models.maple import Maple
 from fer_core.models.mpa_fer import MpaFer
 from fer_core.models.promptsrc import PromptSrc
@@ -18,6 +19,6 @@ from fer_core.models.zero_shot import ZeroShot
 
 __all__ = [
     "ClipAdapter", "ClipAu", "CoCoOp", "CoOp", "FineCliper", "FullFineTuning", "LesClip", "LinearProbe", "Lora",
-    "Maple", "Method", "MpaFer", "Output", "PromptSrc", "SupervisedConfig", "TipAdapter", "ZeroShot", "build", "get",
-    "names",
+    "Majority", "Maple", "Method", "MpaFer", "Output", "PromptSrc", "SupervisedConfig", "TipAdapter", "ZeroShot",
+    "build", "get", "names",
 ]  # fmt: skip

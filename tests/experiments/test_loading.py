@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-from fer_core import config, engine, experiments, models
+from fer_core import adapt, config, engine, experiments, models
 from fer_core.errors import UserError
 from fer_core.experiments import loading
 
@@ -45,7 +45,9 @@ def test_every_profile_is_accepted_by_its_method_and_the_engine(name, profile):
         return
     settings = experiment.settings(profile)
     config.build(engine.Training, settings.training, "training")
-    config.build(models.get(settings.method).Config, settings.model, "model")
+    config.build(models.get(settings.source or settings.method).Config, settings.model, "model")
+    if settings.source:
+        config.build(adapt.get(settings.method).Config, settings.adapt, "adapt")
     assert (settings.backbone == "embedded") == (profile != "paper")
 
 
@@ -115,6 +117,32 @@ ablations:
     assert table.settings("all") == {"training.lr": 0.5, "data.limit.train": 7}
     assert table.settings("slow") == {"training.lr": 0.1, "data.limit.train": 7}
     assert table.settings("zero-shot") == {}
+
+
+@pytest.mark.parametrize("name", [name for name in experiments.names() if experiments.load(name).source])
+def test_a_test_time_method_has_its_sources_settings(name):
+    experiment = experiments.load(name)
+    assert experiment.source is not None
+    source = experiments.load(experiment.source)
+    assert set(experiment.profiles) <= set(source.profiles)
+    for profile in experiment.profiles:
+        own, theirs = (experiments.resolve(each.settings(profile)) for each in (experiment, source))
+        assert own.pop("source") == theirs["method"]
+        assert own.pop("method") == experiment.method
+        own.pop("adapt")
+        assert own == {key: value for key, value in theirs.items() if key != "method"}
+
+
+def test_settings_of_both_halves_can_be_overridden():
+    overrides = {"adapt.steps": 3, "training.epochs": 1, "model.units": 47}
+    settings = experiments.load("clip-autt-facs-pain").settings("full", overrides)
+    resolved = experiments.resolve(settings)
+    assert (resolved["adapt"]["steps"], resolved["training"]["epochs"], resolved["model"]["units"]) == (3, 1, 47)
+    assert (resolved["method"], resolved["source"]) == ("clip-autt", "clip-au")
+    with pytest.raises(UserError, match="coop-ferplus: expected no settings of adapt"):
+        experiments.load("coop-ferplus").settings("full", {"adapt.steps": 3})
+    with pytest.raises(UserError, match="adapt of clip-autt 'step'; did you mean 'steps'"):
+        experiments.resolve(experiments.load("clip-autt-facs-pain").settings("full", {"adapt.step": 3}))
 
 
 def test_a_profile_is_merged_key_by_key():

@@ -3,6 +3,7 @@
 import open_clip
 import pytest
 import torch
+from tiny import stirred
 
 from fer_core.clip import Clip, load
 from fer_core.layers.video_adapters import Bottleneck, VideoAdapters
@@ -15,14 +16,6 @@ def tower() -> Clip:
         vision = {"image_size": 16, "patch_size": 8, "width": 16, "layers": 2, "head_width": 8}
         text = {"context_length": 8, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1}
         return Clip(open_clip.CLIP(12, vision, text), "toy:random", (0.5,) * 3, (0.25,) * 3)
-
-
-def stirred(adapters: VideoAdapters) -> VideoAdapters:
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in adapters.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return adapters.eval()
 
 
 def clips(count: int = 2, frames: int = 3) -> torch.Tensor:
@@ -38,7 +31,7 @@ def test_at_the_start_nothing_is_changed(tower: Clip) -> None:
 @pytest.mark.parametrize("parts", [("temporal",), ("spatial",), ("joint",), ("temporal", "spatial", "joint")])
 def test_it_equals_a_loop_over_places_and_frames(tower: Clip, parts: tuple[str, ...]) -> None:
     chosen = {name: name in parts for name in ("temporal", "spatial", "joint")}
-    adapters = stirred(VideoAdapters(16, 2, frames=4, reduction=2, **chosen))
+    adapters = stirred(VideoAdapters(16, 2, frames=4, reduction=2, **chosen), 0.3)
     visual, frames = tower.model.visual, clips()
     found = tower.encode_image(frames, adapters=adapters.of(3)).class_token
     for number, clip in enumerate(frames):
@@ -64,7 +57,7 @@ def test_it_equals_a_loop_over_places_and_frames(tower: Clip, parts: tuple[str, 
 
 
 def test_a_clip_goes_without_a_path_as_a_whole(tower: Clip) -> None:
-    adapters = stirred(VideoAdapters(16, 2, temporal=False, spatial=False, drop_path=0.5)).train()
+    adapters = stirred(VideoAdapters(16, 2, temporal=False, spatial=False, drop_path=0.5), 0.3).train()
     adapters.blocks[0].joint = None  # one path is left
     torch.manual_seed(0)
     with torch.no_grad():

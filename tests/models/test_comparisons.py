@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tiny import stirred
 
 from fer_core import models, prompts
 from fer_core.batch import Batch, ImageFeatures
@@ -17,20 +18,11 @@ def built(name, clip, classes, **settings):
     return models.build(name, clip, classes, settings)
 
 
-def stirred(method):
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in method.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return method.eval()
-
-
 # CLIP-Adapter
 
 
 def test_clip_adapter_mixes_the_adapted_feature_in(tiny_clip, classes, make_batch):
-    method, batch = stirred(built("clip-adapter", tiny_clip, classes, ratio=0.3, reduction=3)), make_batch()
+    method, batch = stirred(built("clip-adapter", tiny_clip, classes, ratio=0.3, reduction=3), 0.1), make_batch()
     f = normalise(tiny_clip.encode_image(batch.image).class_token)
     first, second = method.adapter[0].weight, method.adapter[2].weight
     assert first.shape == (8, 24)
@@ -95,7 +87,7 @@ def test_tip_adapters_cache_does_not_depend_on_the_runs_seed_and_trains_on_reque
 
 
 def test_cocoop_equals_a_loop_over_images(tiny_clip, classes, make_batch):
-    method, batch = stirred(built("cocoop", tiny_clip, classes)), make_batch(3)
+    method, batch = stirred(built("cocoop", tiny_clip, classes), 0.1), make_batch(3)
     assert method.context.shape == (4, 16)
     logits = []
     for image in batch.image:
@@ -120,7 +112,7 @@ def test_cocoop_starts_at_its_words_where_the_image_says_nothing(tiny_clip, clas
 
 
 def test_maple_couples_the_towers_prompts(tiny_clip, classes, make_batch):
-    method, batch = stirred(built("maple", tiny_clip, classes, depth=2, length=3)), make_batch()
+    method, batch = stirred(built("maple", tiny_clip, classes, depth=2, length=3), 0.1), make_batch()
     assert method.text_prompts.shape == (2, 3, 16)
     visual = torch.stack(
         [own @ layer.weight.T + layer.bias for own, layer in zip(method.text_prompts, method.coupling, strict=True)]
@@ -151,7 +143,7 @@ def test_one_layer_of_prompts_is_a_prompt_in_words(tiny_clip, classes, make_batc
 
 def test_promptsrc_holds_on_to_the_frozen_clip(tiny_clip, classes, make_batch):
     method, batch = (
-        stirred(built("promptsrc", tiny_clip, classes, image_weight=3.0, text_weight=5.0, logit_weight=0.5)),
+        stirred(built("promptsrc", tiny_clip, classes, image_weight=3.0, text_weight=5.0, logit_weight=0.5), 0.1),
         make_batch(),
     )
     output = method(batch)
@@ -212,7 +204,7 @@ def test_lora_starts_at_the_frozen_tower_and_equals_merged_weights(layers, tiny_
     torch.testing.assert_close(
         method(batch).features, normalise(tiny_clip.encode_image(batch.image).class_token), atol=1e-6, rtol=0
     )
-    stirred(method)
+    stirred(method, 0.1)
     merged = tiny_clip.copy_image_tower()
     for block in merged.transformer.resblocks:
         block.attn = SplitAttention(block.attn)

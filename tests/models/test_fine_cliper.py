@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import stirred
 
 from fer_core import models, prompts
 from fer_core.errors import UserError
@@ -15,15 +16,6 @@ from fer_core.models.base import normalise, pool
 def built(clip, classes, **settings):
     torch.manual_seed(0)
     return models.build("fine-cliper", clip, classes, settings)
-
-
-def stirred(method):
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in method.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return method.eval()
 
 
 def test_with_adapters_at_zero_it_is_frame_averaged_clip(tiny_clip, classes, make_batch):

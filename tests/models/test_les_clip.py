@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import stirred
 
 from fer_core import models
 from fer_core.errors import UserError
@@ -14,16 +15,6 @@ from fer_core.models.base import normalise
 def built(clip, classes, **settings):
     torch.manual_seed(0)
     return models.build("les-clip", clip, classes, settings)
-
-
-def stirred(method):
-    """Moves every trained parameter off its start."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in method.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return method.eval()
 
 
 @pytest.mark.parametrize("experts", ["blocks", "pre", "post", "none"])

@@ -13,6 +13,7 @@ from fer_core.errors import UserError
 # What a method trains, by the names of its parameters; a method that is not listed here fails its tests.
 DECLARED = {
     "zero-shot": set(),
+    "majority": set(),
     "linear-probe": {"head"},
     "coop": {"context"},
     "full-fine-tuning": {"tower", "prototypes"},

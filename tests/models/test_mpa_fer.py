@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import stirred
 
 from fer_core import clip as clips
 from fer_core import models, prompts
@@ -15,15 +16,6 @@ from fer_core.models.base import normalise
 def built(clip, classes, **settings):
     torch.manual_seed(0)
     return models.build("mpa-fer", clip, classes, settings)
-
-
-def stirred(method):
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in method.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return method.eval()
 
 
 def test_without_visual_prompts_the_image_side_is_clip(tiny_clip, classes, make_batch):
@@ -47,7 +39,7 @@ def test_hard_prompts_are_what_the_text_tower_makes_of_them(granularity, tiny_cl
 
 
 def test_the_score_equals_a_loop_over_classes_and_patches(tiny_clip, classes, make_batch):
-    method, batch = stirred(built(tiny_clip, classes, patches=3)), make_batch(4)
+    method, batch = stirred(built(tiny_clip, classes, patches=3), 0.3), make_batch(4)
     encoded = tiny_clip.encode_image(batch.image, prompts=method.visual_prompts)
     words = tiny_clip.tokens([f"{word}." for word in prompts.class_words(classes)])
     texts = normalise(tiny_clip.encode_text(words.with_context(method.context)))
@@ -61,7 +53,7 @@ def test_the_score_equals_a_loop_over_classes_and_patches(tiny_clip, classes, ma
 
 
 def test_frames_of_a_clip_count_alike(tiny_clip, classes, make_batch):
-    method, batch = stirred(built(tiny_clip, classes)), make_batch(2, frames=3)
+    method, batch = stirred(built(tiny_clip, classes), 0.3), make_batch(2, frames=3)
     encoded = tiny_clip.encode_image(batch.image, prompts=method.visual_prompts)
     local = torch.stack([method.local_score(encoded.patch_tokens[:, frame], method.texts()) for frame in range(3)])
     torch.testing.assert_close(method.local_score(encoded.patch_tokens, method.texts()), local.mean(0))
@@ -70,7 +62,7 @@ def test_frames_of_a_clip_count_alike(tiny_clip, classes, make_batch):
 
 @pytest.mark.parametrize("samples", [None, 2])
 def test_prototypes_are_means_of_the_frozen_unprompted_tower(samples, tiny_clip, classes, make_batch):
-    method = stirred(built(tiny_clip, classes, prototype_samples=samples))
+    method = stirred(built(tiny_clip, classes, prototype_samples=samples), 0.3)
     batches = [make_batch(8, seed=1), make_batch(6, seed=2)]
     method.prepare(iter(batches))
     token = torch.cat([normalise(tiny_clip.encode_image(batch.image).class_token) for batch in batches])
@@ -83,7 +75,7 @@ def test_prototypes_are_means_of_the_frozen_unprompted_tower(samples, tiny_clip,
 @pytest.mark.parametrize("distance", ["cosine", "l1"])
 @pytest.mark.parametrize("whole", ["l1", "contrastive"])
 def test_the_loss_is_the_weighted_sum_of_its_parts(distance, whole, tiny_clip, classes, make_batch):
-    method = stirred(built(tiny_clip, classes, beta=0.3, gamma=0.7, distance=distance, whole=whole))
+    method = stirred(built(tiny_clip, classes, beta=0.3, gamma=0.7, distance=distance, whole=whole), 0.3)
     batch = make_batch()
     method.prepare([batch])
     output = method(batch)
@@ -107,7 +99,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(distance, whole, tiny_clip, c
 def test_tokens_are_aligned_by_their_input_embeddings(tiny_clip, classes, make_batch):
     batch = make_batch()
     for pooling in ("words", "context"):
-        method = stirred(built(tiny_clip, classes, pooling=pooling, tau=0.2))
+        method = stirred(built(tiny_clip, classes, pooling=pooling, tau=0.2), 0.3)
         soft = []
         for word in prompts.class_words(classes):
             own = tiny_clip.tokens([f"{word}."])
@@ -174,7 +166,7 @@ def test_settings_that_do_not_fit(settings, message, tiny_clip, classes):
 
 
 def test_features_of_a_clip_may_be_cached_without_visual_prompts(tiny_clip, classes, make_batch):
-    method, batch = stirred(built(tiny_clip, classes, visual_length=0)), make_batch(2, frames=3)
+    method, batch = stirred(built(tiny_clip, classes, visual_length=0), 0.3), make_batch(2, frames=3)
     expected = method(batch).logits
     made = tiny_clip.encode_image(batch.image)
     batch.features = ImageFeatures(made.class_token, made.patch_tokens)

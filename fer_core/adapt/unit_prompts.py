@@ -1,0 +1,143 @@
+"""Learned contexts before the words of CLIP-AU's action units: what its test-time prompt methods tune."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fer_core import prompts
+from fer_core.adapt.base import AdaptConfig, TestTimeMethod
+from fer_core.clip import TextTokens
+from fer_core.errors import UserError
+from fer_core.models.base import Method
+from fer_core.models.clip_au import ClipAu
+
+Start = Literal["random", "words"]
+
+_STD = 0.02
+_NEUTRAL = "a photo of a face with"  # what a context starts from that says nothing of the person
+
+
+def clip_au(source: Method, name: str) -> ClipAu:
+    """The source, which must be CLIP-AU.
+
+    Raises:
+        UserError: If it is another method.
+    """
+    if not isinstance(source, ClipAu):
+        raise UserError(f"{name}: expected clip-au as its source, got {source.name}; it tunes texts of action units")
+    return source
+
+
+class UnitPrompts:
+    """Contexts of P vectors, one set an action unit, and the features of the texts that they make.
+
+    Args:
+        source: A trained CLIP-AU.
+        length: P.
+        start: ``random`` (N(0, 0.02^2)) or the first P tokens of neutral ``words``.
+        released: The form of the authors' released code: the unit's words are not in the sequence. It is SOS, the
+            context, the padding token's embedding and zeros, read where the words' end would be.
+        seed: Of random starts.
+    """
+
+    def __init__(self, source: ClipAu, length: int, start: Start, released: bool, seed: int = 0) -> None:
+        if length < 1:
+            raise UserError(f"context_length: expected at least 1, got {length}; the paper has 4")
+        self.source, self.clip = source, source.clip
+        phrases = [unit.phrase for unit in prompts.action_units(source.config.units)]
+        self.words = self.clip.tokens([f"{phrase}." for phrase in phrases])
+        if released:
+            self.words = self._without_words(self.words)
+        device = self.clip.device
+        if start == "words":
+            tokens = self.clip.tokens([_NEUTRAL])
+            first = tokens.embedding[:, 1 : min(tokens.shortest, 1 + length)]
+            if first.shape[1] < length:
+                raise UserError(f"context_length: expected at most {first.shape[1]} with start=words, got {length}")
+            self.first = first.expand(len(phrases), -1, -1).clone()
+        else:
+            generator = torch.Generator().manual_seed(seed)
+            # In the released form all units start from one context.
+            count = 1 if released else len(phrases)
+            drawn = torch.randn(count, length, self.clip.text_width, generator=generator) * _STD
+            self.first = drawn.expand(len(phrases), -1, -1).to(device).clone()
+        self.context = self.first.clone().requires_grad_(True)
+
+    def _without_words(self, words: TextTokens) -> TextTokens:
+        embedding = torch.zeros_like(words.embedding)
+        embedding[:, 0] = words.embedding[:, 0]
+        embedding[:, 1] = self.clip.model.token_embedding.weight[0]
+        return replace(words, embedding=embedding)
+
+    def reset(self) -> None:
+        """Back to the first contexts."""
+        self.context = self.first.clone().requires_grad_(True)
+
+    def texts(self, context: Tensor | None = None) -> Tensor:
+        """Text features ``(N, D)``, not normalised; gradients reach the context alone."""
+        tokens = self.words.with_context(self.context if context is None else context)
+        return self.clip.encode_text(tokens)
+
+    def units(self) -> Tensor:
+        """Features ``(N, D)`` of the units behind CLIP-AU's adapter, normalised."""
+        return self.source.units(self.texts())
+
+
+@dataclass(frozen=True)
+class UnitPromptConfig(AdaptConfig):
+    """Settings of every method that tunes contexts of action units.
+
+    Args:
+        context_length: P, vectors before the words of a unit.
+        start: Contexts begin ``random``, or as the first words of a neutral text (``words``).
+        steps: Steps on the videos that come at once; 0 tunes nothing.
+        lr: Of AdamW.
+        weight_decay: Of AdamW.
+    """
+
+    context_length: int = 4
+    start: Start = "random"
+    steps: int = 10
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps < 0 or self.lr <= 0 or self.weight_decay < 0:
+            raise UserError(
+                "expected steps and weight_decay of at least 0 and lr above 0, got "
+                f"{self.steps}, {self.weight_decay} and {self.lr}; raise them"
+            )
+
+
+class UnitPromptMethod(TestTimeMethod):
+    """A test-time method that tunes contexts of CLIP-AU's action units with AdamW."""
+
+    config: UnitPromptConfig
+    released = False
+
+    def __init__(self, source: Method, config: Any, seed: int = 0) -> None:
+        super().__init__(source, config, seed)
+        self.method = clip_au(source, self.name)
+        self.prompts = UnitPrompts(self.method, config.context_length, config.start, self.released, seed)
+        self.reset()
+
+    @property
+    def adapted_parameters(self) -> int:
+        """Numbers in the contexts."""
+        return self.prompts.first.numel()
+
+    def reset(self) -> None:
+        """Contexts and the optimiser's moments as at the start."""
+        self.prompts.reset()
+        self.optimizer = torch.optim.AdamW(
+            [self.prompts.context], lr=self.config.lr, weight_decay=self.config.weight_decay
+        )
+
+    def step(self, loss: Tensor) -> None:
+        """One step on the contexts."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()

@@ -1,0 +1,84 @@
+"""Runs of test-time methods: what their records say, and that labels of the test split decide nothing."""
+
+import pytest
+import torch
+
+from fer_core import adapt, experiments, metrics_subjects
+from fer_core.experiments import trained
+from fer_core.faces import sets
+
+UNTRAINED = {"backbone": "embedded:random", "data.limit": {"train": 12, "validation": 8, "test": 12}}
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """A cache in which few clips of the pain set lie, whose test split has several people."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run(faces, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_CACHE", str(faces))
+
+    def call(name, folder="records", overrides=None, **options):
+        return experiments.run(
+            name, "smoke", device="cpu", overrides={**UNTRAINED, **(overrides or {})},
+            records_dir=tmp_path / folder, progress=False, **options,
+        )  # fmt: skip
+
+    return call
+
+
+@pytest.mark.parametrize("name", adapt.names())
+def test_a_record_tells_of_people_and_of_what_was_adapted(name, run):
+    record = run(f"{name}-facs-pain")
+    source = run("clip-au-facs-pain")
+    assert (record.method, record.config["source"]) == (name, "clip-au")
+    assert record.config["model"] == source.config["model"]
+    assert record.seconds["adaptation"] > 0
+    said = record.predicted
+    people = metrics_subjects.by_subject(said.labels, said.classes, said.subjects, record.metrics["classes"])
+    told = record.metrics["by_subject"]
+    assert told["war"] == pytest.approx(people.mean("war"))
+    assert told["f1"] == pytest.approx(people.mean("f1"))
+    assert [int(person) for person in told["subjects"]] == people.subjects.tolist()
+    assert set(record.metrics["validation"]) == {"war", "uar", "f1"}
+    assert 0 <= record.metrics["calibration_error"] <= 1
+    assert record.trainable_parameters != source.trainable_parameters
+    if name in ("clip-autt", "prompt-align"):
+        assert len(record.metrics["passes"]["war"]) == record.config["adapt"]["steps"] + 1
+        assert record.metrics["passes"]["war"][-1] == pytest.approx(told["war"])
+        chosen = record.metrics["chosen_by_labels"]
+        assert chosen["war"] == max(record.metrics["passes"]["war"])
+    else:
+        assert "passes" not in record.metrics
+
+
+def test_labels_of_the_test_split_change_no_prediction(run, monkeypatch):
+    one = run("clip-autt-facs-pain")
+    load = sets.load
+
+    def turned(name, split, **options):
+        found = load(name, split, **options)
+        if split == "test":
+            found.label = 1 - found.label
+        return found
+
+    monkeypatch.setattr(sets, "load", turned)
+    other = run("clip-autt-facs-pain", "turned")
+    assert other.predicted.classes.tolist() == one.predicted.classes.tolist()
+    assert other.metrics["war"] == pytest.approx(1 - one.metrics["war"])
+
+
+def test_two_runs_with_one_seed_are_equal_and_another_seed_draws_other_contexts(run):
+    from fer_core import records
+
+    one, other = run("clip-autt-facs-pain"), run("clip-autt-facs-pain", "again")
+    assert records.same_result(one, other)
+
+
+def test_a_kept_method_is_the_source(run, tmp_path):
+    record = run("clip-autt-facs-pain", keep_model=True, models_dir=tmp_path / "models")
+    method = trained.open_file(trained.file_of(record.path, tmp_path / "models"))
+    assert method.name == "clip-au"
+    assert all(torch.isfinite(parameter).all() for parameter in method.parameters())

@@ -1,0 +1,75 @@
+"""Scores by person against loops over people, intervals that draw people, and the paired test."""
+
+import numpy as np
+import pytest
+
+from fer_core import metrics, metrics_subjects
+from fer_core.errors import UserError
+
+CLASSES = ("neutral", "pain")
+
+
+def drawn(people=9, seed=0):
+    random = np.random.default_rng(seed)
+    counts = random.integers(3, 12, people)
+    subjects = random.permutation(np.repeat(np.arange(people) * 7 + 3, counts))
+    labels = random.integers(0, 2, len(subjects))
+    return labels, random.normal(size=(len(labels), 2)), subjects
+
+
+def test_scores_are_those_of_each_persons_videos():
+    labels, outputs, subjects = drawn()
+    found = metrics_subjects.by_subject(labels, outputs, subjects.tolist(), CLASSES)
+    assert found.subjects.tolist() == sorted(set(subjects.tolist()))
+    for place, person in enumerate(found.subjects):
+        own = subjects == person
+        alone = metrics.summary(labels[own], outputs[own], CLASSES)
+        for name in ("war", "uar", "f1"):
+            assert found.scores[name][place] == pytest.approx(alone[name])
+        assert found.samples[place] == own.sum()
+    assert found.mean("f1") == pytest.approx(np.mean(found.scores["f1"]))
+    assert found.shares["pain"] == pytest.approx((outputs.argmax(1) == 1).mean())
+
+
+def test_people_count_alike_whatever_their_number_of_videos():
+    labels, subjects = np.array([0] * 9 + [1]), [1] * 9 + [2]
+    found = metrics_subjects.by_subject(labels, np.zeros(10, dtype=int), subjects, CLASSES)
+    assert found.mean("war") == 0.5
+    assert metrics.war(metrics.confusion(labels, np.zeros(10, dtype=int), 2)) == 0.9
+
+
+def test_a_constant_predictor_has_the_f1_that_follows_from_its_accuracy():
+    labels = np.array([0, 0, 0, 1])
+    found = metrics_subjects.by_subject(labels, np.zeros(4, dtype=int), [1] * 4, CLASSES)
+    accuracy = found.mean("war")
+    assert found.mean("f1") == pytest.approx(accuracy / (1 + accuracy))
+
+
+def test_intervals_cover_the_mean_and_shrink_with_people():
+    random = np.random.default_rng(0)
+    few, many = random.normal(0.7, 0.1, 10), random.normal(0.7, 0.1, 1000)
+    wide, narrow = metrics_subjects.interval(few), metrics_subjects.interval(many)
+    assert wide.value == pytest.approx(few.mean())
+    assert wide.low < wide.value < wide.high
+    assert narrow.high - narrow.low < (wide.high - wide.low) / 4
+    # A normal mean: 1.96 standard errors to each side.
+    assert narrow.high - narrow.low == pytest.approx(2 * 1.96 * many.std() / 1000**0.5, rel=0.1)
+
+
+def test_gains_are_paired():
+    random = np.random.default_rng(0)
+    level = random.normal(0.6, 0.2, 12)
+    better = level + 0.03 + random.normal(0, 0.01, 12)
+    found = metrics_subjects.gain(level, better)
+    assert found.interval.low > 0
+    assert (found.better, found.worse) == (12, 0)
+    assert found.p_value == pytest.approx(2 / 2**12, rel=0.01)  # every flip of a sign makes the mean smaller
+    none = metrics_subjects.gain(level, level)
+    assert (none.better, none.worse, none.p_value) == (0, 0, 1.0)
+    with pytest.raises(UserError, match="expected scores of the same people"):
+        metrics_subjects.gain(level, better[:3])
+
+
+def test_subjects_that_do_not_fit_are_refused():
+    with pytest.raises(UserError, match="subjects: expected 4"):
+        metrics_subjects.by_subject(np.zeros(4, dtype=int), np.zeros(4, dtype=int), [1, 2], CLASSES)
