@@ -25,6 +25,17 @@ def intervals(found: Mapping[str, Interval], percent: bool = False) -> str:
     return "; ".join(f"{name} {interval(each, percent)}" for name, each in found.items()) + "."
 
 
+def outcome(found: Interval, higher: bool = True) -> str:
+    """Whether a difference has the sign that was claimed: ``held``, ``did not hold``, or ``undecided``.
+
+    Args:
+        found: The difference with its interval.
+        higher: Whether it was claimed to be above zero.
+    """
+    low, high = (found.low, found.high) if higher else (-found.high, -found.low)
+    return "held" if low > 0 else "did not hold" if high < 0 else "undecided: the interval holds zero"
+
+
 def table(columns: Mapping[str, Mapping[str, Interval]], percent: bool = False) -> pd.DataFrame:
     """Estimates with their intervals as a table: by column, by row."""
     told = {column: {row: interval(each, percent) for row, each in rows.items()} for column, rows in columns.items()}

@@ -202,25 +202,27 @@ def _hide(axes: np.ndarray, used: int) -> None:
 
 
 @styled
-def maps(drawn_maps: Sequence[Map], labels: np.ndarray, classes: Sequence[str]) -> Figure:
+def maps(drawn_maps: Sequence[Map], labels: np.ndarray, classes: Sequence[str], names: Sequence[str] = ()) -> Figure:
     """Maps of features side by side, with their trustworthiness; each class has its colour and marker.
 
     Args:
         drawn_maps: Such as :func:`fer_core.entanglement.maps` gives them.
         labels: ``(N,)``.
         classes: Class names.
+        names: What each map shows, before its kind.
     """
     labels = np.asarray(labels)
     titles = {"umap": "UMAP", "pca": "PCA"}
     drawn, axes = figure(1, len(drawn_maps), height=4.6)
-    for axis, each in zip(axes.flat, drawn_maps, strict=True):
+    names = [f"{name}, " for name in names] or [""] * len(drawn_maps)
+    for axis, each, name_of in zip(axes.flat, drawn_maps, names, strict=True):
         # Drawn class after class, the last would cover all others: short runs in turn let each show.
         for turn in np.array_split(np.random.default_rng(0).permutation(len(labels)), 12):
             for position, name in enumerate(classes):
                 color, marker = look(name, position)
                 chosen = each.coordinates[turn[labels[turn] == position]]
                 axis.scatter(chosen[:, 0], chosen[:, 1], s=13, c=color, marker=marker, linewidths=0, alpha=0.75)
-        axis.set(title=f"{titles[each.method]}, trustworthiness {_spread(each.trust)}", xticks=[], yticks=[])
+        axis.set(title=f"{name_of}{titles[each.method]}, trustworthiness {_spread(each.trust)}", xticks=[], yticks=[])
         axis.spines[["top", "right"]].set_visible(True)
     handles = []
     for position, name in enumerate(classes):

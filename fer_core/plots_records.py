@@ -33,7 +33,14 @@ def learning_curves(panels: Mapping[str, Sequence[Record]], missing: str = "not 
             loss = [row["losses"]["loss"] for row in record.history]
             held = [np.nan if row["validation"] is None else 100 * row["validation"]["war"] for row in record.history]
             for axis, values in zip(axes[:, column], (loss, held), strict=True):
-                axis.plot(epochs, values, color=color, linewidth=1.3, label=f"seed {record.seed}")
+                known = [at for at, value in enumerate(values) if not np.isnan(value)]  # not every epoch is evaluated
+                axis.plot(
+                    [epochs[at] for at in known],
+                    [values[at] for at in known],
+                    color=color,
+                    linewidth=1.3,
+                    label=f"seed {record.seed}",
+                )
                 axis.plot(epochs[kept], values[kept], color=color, marker=SERIES_MARKERS[place % 6], markersize=5)
         axes[1, column].set_xlabel("epoch")
     axes[0, 0].set_ylabel("training loss")

@@ -173,7 +173,7 @@ class _Measured:
         asked = {**dict(row.overrides), **dict(column.overrides)}
         self.asked = asked
         self.backbone = experiments.load(self.name).settings(row.profile, asked).backbone
-        # A variant ran with settings that are not the experiment's: it never counts as the experiment's own.
+        # What ran with other settings than the row asks for never counts as the row's own.
         wanted = experiments.changed(self.name, row.profile, asked)
         own = [
             record

@@ -44,7 +44,8 @@ class Fit:
     Args:
         history: One JSON-like row an epoch: ``epoch`` (from 1; a method that trains nothing has one row, 0), ``losses``
             (mean of each part over the samples), ``lr`` (of the last step), ``validation`` and ``test`` (``war``,
-            ``uar``, or None without that split), ``seconds`` (of training alone) and ``images_per_second``.
+            ``uar``, or None without that split or in an epoch that was not evaluated), ``seconds`` (of training alone)
+            and ``images_per_second``.
         selected_epoch: The ``epoch`` of the row whose weights were kept.
         seconds: Wall-clock time of everything, interrupted runs included.
         phases: Wall-clock seconds of ``features`` (encoding once), ``prepare``, ``training`` and ``evaluation``.
@@ -203,12 +204,13 @@ class _Trainer:
         return self.timed("evaluation", predicted)
 
     def end_epoch(self, row: dict[str, Any]) -> None:
-        """Evaluates, keeps the weights if they are to be selected, and goes to the next epoch."""
+        """Evaluates where that is due, keeps the weights if they are to be selected, and goes to the next epoch."""
         state, average = self.course.state, getattr(self.stepper, "average", None)
+        due = state.epoch == self.training.epochs or state.epoch % self.training.evaluate_every == 0
         with average.used() if average is not None and state.epoch else nullcontext():
-            made = {name: self.predictions(split) for name, split in self.held_out.items()}
+            made = {name: self.predictions(split) if due else None for name, split in self.held_out.items()}
             row |= {name: None if said is None else said.score() for name, said in made.items()}
-            if self.training.selection == "last" or row["validation"]["war"] > state.best:
+            if due and (self.training.selection == "last" or row["validation"]["war"] > state.best):
                 state.selected, self.course.kept = state.epoch, made
                 if self.training.selection == "validation":
                     state.best = row["validation"]["war"]

@@ -36,6 +36,7 @@ class Training:
             weights stay in float32.
         selection: ``"last"`` keeps the last epoch's weights, ``"validation"`` those of the highest validation WAR
             (the earlier of equals).
+        evaluate_every: Epochs from one evaluation to the next; the last epoch is always evaluated.
         patience: With selection "validation": stop after so many epochs without a new best; None never does.
         cache_features: Encode each split once and train on the features, where the method's image tower is frozen and
             nothing in a training sample is random. They are kept in the cache folder.
@@ -62,6 +63,7 @@ class Training:
     ema: float | None = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     selection: Literal["last", "validation"] = "last"
+    evaluate_every: int = 1
     patience: int | None = None
     cache_features: bool = True
     deterministic: bool = True
@@ -76,7 +78,7 @@ class Training:
             if not holds:
                 raise UserError(f"{name}: expected {expected}, got {getattr(self, name)!r}; choose such a value")
 
-        for name, least in (("epochs", 0), ("batch_size", 1), ("accumulate", 1), ("workers", 0)):
+        for name, least in (("epochs", 0), ("batch_size", 1), ("accumulate", 1), ("evaluate_every", 1), ("workers", 0)):
             check(name, getattr(self, name) >= least, f"at least {least}")
         check("lr", 0 < self.lr < math.inf, "a number above 0")
         check("weight_decay", 0 <= self.weight_decay < math.inf, "a number of at least 0")

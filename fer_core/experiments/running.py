@@ -332,6 +332,6 @@ def _predictions(test: data.FaceDataset, said: engine.Predictions) -> dict[str, 
 
 def _selection(training: engine.Training, fit: engine.Fit) -> dict[str, Any]:
     """How the model was chosen, and what choosing it by its test accuracy would have given."""
-    best = max(fit.history, key=lambda row: row["test"]["war"])
+    best = max((row for row in fit.history if row["test"] is not None), key=lambda row: row["test"]["war"])
     chosen = {"epoch": best["epoch"], **best["test"]}
     return {"rule": training.selection, "epoch": fit.selected_epoch, "test_chosen": chosen}

@@ -12,6 +12,7 @@ import torch
 from fer_core import clip, models
 from fer_core.engine import checkpoints, resuming
 from fer_core.errors import UserError
+from fer_core.experiments import loading, running
 from fer_core.records import Record, book_folder, path_of
 
 _GROUP = "method"
@@ -127,5 +128,11 @@ def load(
         raise UserError(
             f"expected a trained method at {path}, found no file; make it with `fer-core run {experiment} --profile "
             f"{profile} --seed {seed} --keep-model`"
+        )
+    settings = loading.load(experiment).settings(profile)
+    if variant is None and fold is None and read(path)["config_digest"] != running.digest(running.resolve(settings)):
+        raise UserError(
+            f"{path}: expected a method trained with today's settings, got one of other settings; train it again with "
+            f"`fer-core run {experiment} --profile {profile} --seed {seed} --force --keep-model`"
         )
     return open_file(path, device, tower)

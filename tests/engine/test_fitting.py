@@ -263,6 +263,24 @@ def test_keeps_the_selected_epoch_and_never_looks_at_test(selection: Any, epoch:
     assert not method.training
 
 
+def test_epochs_may_go_by_without_an_evaluation() -> None:
+    _, whole = fitted(Training(epochs=5, batch_size=16, lr=0.1))
+    _, fit = fitted(Training(epochs=5, batch_size=16, lr=0.1, evaluate_every=2))
+    assert [row["epoch"] for row in fit.history if row["validation"] is not None] == [2, 4, 5]
+    assert len(fit.test_by_epoch) == 3
+    assert fit.history[3]["test"] == whole.history[3]["test"]
+    assert fit.selected_epoch == 5
+    np.testing.assert_array_equal(fit.test.logits, whole.test.logits)
+    chosen = Training(epochs=5, batch_size=16, lr=0.1, evaluate_every=3, selection="validation")
+    toy, fit = fitted(chosen)
+    assert fit.selected_epoch in (3, 5)
+    row = fit.history[fit.selected_epoch - 1]
+    assert row["validation"]["war"] == max(each["validation"]["war"] for each in fit.history if each["validation"])
+    assert fit.test.score() == row["test"]
+    with pytest.raises(UserError, match="evaluate_every: expected at least 1, got 0"):
+        Training(evaluate_every=0)
+
+
 def test_selection_needs_a_validation_split() -> None:
     with pytest.raises(UserError, match=r"set training\.selection=last"):
         engine.fit(Toy(), TRAIN, None, TEST, Training(selection="validation"), seed=0, progress=False)

@@ -1,0 +1,76 @@
+"""Which records count, and what one experiment gains over another on the same test samples, from records alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fer_core import experiments, metrics_subjects, records
+from fer_core.errors import UserError
+from fer_core.metrics_subjects import Gain
+from fer_core.records import Record
+
+
+def current(
+    experiment: str, profile: str = "full", overrides: Mapping[str, Any] | None = None, folder: Path | str | None = None
+) -> list[Record]:
+    """The records of an experiment that count: with just these settings, and not stale.
+
+    Args:
+        experiment: Name of the experiment.
+        profile: One of its profiles.
+        overrides: Settings other than the experiment's own, by dotted key, as one of its ablations has them.
+        folder: The folder of records; ``book/records`` by default.
+
+    Raises:
+        UserError: If a name or setting is not known, or a record is broken.
+    """
+    wanted = experiments.changed(experiment, profile, overrides or {})
+    found = [
+        record
+        for record in records.iterate(folder, experiment)
+        if record.profile == profile and {k: v for k, v in record.overrides.items() if k != "data.fold"} == wanted
+    ]
+    return [record for record in found if not experiments.is_stale(record)]
+
+
+def paired(first: Sequence[Record], second: Sequence[Record], resamples: int = 2000, seed: int = 0) -> Gain:
+    """How much more often the second experiment is right, on the same samples, over all seeds of both.
+
+    A sample counts by the share of seeds that are right about it, a person by the mean of their samples, where the data
+    set says who is who: people are drawn, not their pictures, which are alike. Where it does not, samples are drawn.
+
+    Args:
+        first: Records of one experiment, any number of seeds.
+        second: Records of another, on the same data.
+        resamples: Number of bootstrap samples.
+        seed: Of the draws.
+
+    Returns:
+        The mean gain in WAR with its interval, who gains and who loses, and the p-value of an exact or random
+        sign-flip test.
+
+    Raises:
+        UserError: If a side has no records, or they are not of the same samples.
+    """
+    if not first or not second:
+        raise UserError("expected records on both sides, got none on one; run its experiment first")
+    everything = [*first, *second]
+    if len({(record.dataset, record.fingerprint) for record in everything}) > 1:
+        raise UserError(
+            f"expected records of the same samples, got those of {', '.join(sorted({r.dataset for r in everything}))} "
+            f"with {len({record.fingerprint for record in everything})} fingerprints; run the older ones again"
+        )
+    one, two = _right(first), _right(second)
+    subjects = first[0].predicted.subjects
+    if subjects is not None:
+        people, place = np.unique(np.asarray(subjects), return_inverse=True)
+        counts = np.bincount(place, minlength=len(people))
+        one, two = (np.bincount(place, weights=right) / counts for right in (one, two))
+    return metrics_subjects.gain(one, two, resamples, seed=seed)
+
+
+def _right(found: Sequence[Record]) -> np.ndarray:
+    """``(N,)`` the share of records that are right about each sample."""
+    return np.mean([record.predicted.classes == record.predicted.labels for record in found], axis=0)

@@ -1,0 +1,130 @@
+"""Figures of what goes on inside a method: where it looks, which parts it uses, how soon it learns."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import seaborn as sns
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from fer_core.plots import SERIES, SERIES_MARKERS, figure, say, styled
+from fer_core.plots_faces import pixels
+from fer_core.records import Record
+
+
+@styled
+def attention(image: Tensor, weights: Mapping[str, Tensor], names: Sequence[str]) -> Figure:
+    """Faces above, and below them where each of several readers looks: pale is little, dark much.
+
+    Args:
+        image: ``(N, 3, S, S)``.
+        weights: By reader, ``(N, H, W)`` weights of the patches; each face's own are scaled to its largest.
+        names: Of the N faces.
+    """
+    shown = pixels(image)
+    count, size = len(shown), shown.shape[1]
+    drawn, axes = figure(1 + len(weights), count, 8.0 / count + 0.12)
+    for column in range(count):
+        axes[0, column].imshow(shown[column], interpolation="lanczos")
+        axes[0, column].set_title(names[column], fontsize=8.5, loc="center", pad=3)
+        for row, values in enumerate(weights.values(), start=1):
+            grid = values[column].detach().float()
+            large = F.interpolate((grid / grid.max())[None, None], size=(size, size), mode="bicubic")[0, 0]
+            axes[row, column].imshow(0.35 + 0.65 * shown[column].mean(-1), cmap="gray", vmin=0, vmax=1)
+            axes[row, column].imshow(large.clamp(0, 1).numpy(), cmap="Oranges", alpha=0.65, vmin=0, vmax=1)
+    for axis, title in zip(axes[:, 0], ("picture", *weights), strict=True):
+        axis.set_ylabel(title, fontsize=9)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    return drawn
+
+
+@styled
+def heat(
+    panels: Mapping[str, np.ndarray], rows: Sequence[str], columns: Mapping[str, Sequence[str]], label: str,
+    middle: float | None = None, digits: int = 2,
+) -> Figure:  # fmt: skip
+    """Tables of numbers as colours, with the numbers in them where there are few.
+
+    Args:
+        panels: By title, ``(R, K)``.
+        rows: Names of the R rows, the same in all panels.
+        columns: By title, the names of the K columns.
+        label: What a colour says.
+        middle: The value that is white, with two colours around it; None for one colour from the least value on.
+        digits: After the point, in the cells.
+    """
+    low, high = min(float(each.min()) for each in panels.values()), max(float(each.max()) for each in panels.values())
+    if middle is not None:
+        reach = max(high - middle, middle - low)
+        low, high = middle - reach, middle + reach
+    height = 0.9 + 0.27 * len(rows)
+    drawn, axes = figure(1, len(panels), height)
+    for place, (axis, (title, values)) in enumerate(zip(axes.flat, panels.items(), strict=True)):
+        few = values.shape[1] * len(panels) <= 16
+        sns.heatmap(
+            values, ax=axis, vmin=low, vmax=high, cmap="Blues" if middle is None else "PuOr_r", annot=few,
+            fmt=f".{digits}f", annot_kws={"size": 8}, linewidths=0.5, xticklabels=list(columns[title]),
+            yticklabels=list(rows) if place == 0 else False, cbar=place == len(panels) - 1,
+            cbar_kws={"label": label},
+        )  # fmt: skip
+        axis.set_title(title)
+        axis.tick_params(axis="x", rotation=45 if max(map(len, columns[title]), default=0) > 3 else 0, length=0)
+        axis.tick_params(axis="y", rotation=0, length=0)
+    return drawn
+
+
+@styled
+def convergence(methods: Mapping[str, Sequence[Record]], missing: str = "not run") -> Figure:
+    """Validation accuracy by epoch and by seconds of training, one line a method: the mean over its seeds.
+
+    Args:
+        methods: By name, records of one experiment; methods without records are left out.
+        missing: What the figure says if there are none.
+    """
+    shown = {name: found for name, found in methods.items() if any(len(record.history) > 1 for record in found)}
+    drawn, axes = figure(1, 2, 3.0 if shown else 0.9)
+    for axis, along in zip(axes[0], ("epochs", "seconds of training"), strict=True):
+        if not shown:
+            say(axis, missing)
+            continue
+        for place, (name, found) in enumerate(shown.items()):
+            points = np.mean([_course(record) for record in found], axis=0)
+            across, war = points[:, 0 if along == "epochs" else 1], 100 * points[:, 2]
+            color, marker = SERIES[place % len(SERIES)], SERIES_MARKERS[place % len(SERIES_MARKERS)]
+            every = max(1, len(war) // 6)
+            axis.plot(across, war, color=color, marker=marker, markevery=every, markersize=4.5, label=name)
+        axis.set(xscale="log", xlabel=along)
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.grid(color="#dddddd", linewidth=0.6)
+    if shown:
+        axes[0, 0].set_ylabel("validation WAR in %")
+        drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    return drawn
+
+
+def _course(record: Record) -> np.ndarray:
+    """``(E, 3)`` of the epochs that were evaluated: epoch, seconds of training so far, validation WAR."""
+    seconds = np.cumsum([row["seconds"] for row in record.history])
+    rows = zip(record.history, seconds, strict=True)
+    told = [(row["epoch"], at, row["validation"]["war"]) for row, at in rows if row["validation"] is not None]
+    return np.array(told, dtype=np.float64).reshape(-1, 3)
+
+
+def reached(records: Sequence[Record], war: float) -> tuple[float, float] | None:
+    """Epochs and seconds of training until the validation WAR is reached, means over seeds; None if a seed never does.
+
+    Args:
+        records: Of one experiment, some seeds.
+        war: As a fraction.
+    """
+    found = []
+    for record in records:
+        course = _course(record)
+        there = course[course[:, 2] >= war]
+        if not len(there):
+            return None
+        found.append(there[0, :2])
+    epochs, seconds = np.mean(found, axis=0) if found else (None, None)
+    return None if epochs is None else (float(epochs), float(seconds))

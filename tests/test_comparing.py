@@ -1,0 +1,80 @@
+"""Paired comparisons of records, against the definition, and what may not be compared."""
+
+import numpy as np
+import pytest
+
+from fer_core import comparing, experiments, records
+from fer_core.errors import UserError
+from fer_core.experiments import running
+from fer_core.records import Predicted, Record
+
+LABELS = np.arange(40) % 4
+
+
+def record(right, seed=0, name="coop-ferplus", subjects=None, overrides=None, **changes):
+    """A record whose predictions are right where ``right`` says so."""
+    experiment = experiments.load(name)
+    resolved = experiments.resolve(experiment.settings("full", overrides))
+    said = np.where(right, LABELS, (LABELS + 1) % 4)
+    scores = {
+        "war": float(np.mean(right)),
+        "uar": 0.0,
+        "f1": 0.0,
+        "recall": {},
+        "confusion": [],
+        "classes": [],
+        "n": 40,
+    }
+    return Record(**{
+        "experiment": name, "method": experiment.method, "dataset": experiment.dataset, "fingerprint": "f00d",
+        "split": "test", "backbone": "embedded", "weights": "beef", "profile": "full", "seed": seed,
+        "config": resolved, "config_digest": running.digest(resolved), "metrics": scores, "selection": {},
+        "history": [], "trainable_parameters": 0, "flops": 0, "seconds": {}, "peak_memory": 0, "hardware": {},
+        "versions": {}, "commit": None, "overrides": overrides or {},
+        "variant": records.variant_name(overrides or {}), "predictions": Predicted(LABELS, said, subjects).plain(),
+        **changes,
+    })  # fmt: skip
+
+
+def drawn(share, seed):
+    return np.random.default_rng(seed).random(40) < share
+
+
+def test_the_gain_is_the_difference_of_mean_accuracies_over_seeds():
+    first, second = [drawn(0.4, seed) for seed in range(3)], [drawn(0.7, seed) for seed in (10, 11)]
+    found = comparing.paired([record(r, s) for s, r in enumerate(first)], [record(r, s) for s, r in enumerate(second)])
+    assert found.interval.value == pytest.approx(np.mean(second) - np.mean(first))
+    assert found.interval.low < found.interval.value < found.interval.high
+    same = comparing.paired([record(first[0])], [record(first[0])])
+    assert (same.interval.value, same.p_value) == (0, 1)
+
+
+def test_people_are_drawn_where_the_record_knows_them():
+    subjects = (np.arange(40) // 10).tolist()
+    first, second = drawn(0.5, 0), drawn(0.5, 0)
+    second[:10] = True  # all that is gained is one person's
+    found = comparing.paired([record(first, subjects=subjects)], [record(second, subjects=subjects)])
+    assert (found.better, found.worse) == (1, 0)
+    assert found.p_value == 1.0  # four people, one of whom gains: no sign can be told from chance
+    alone = comparing.paired([record(first)], [record(second)])
+    assert alone.p_value < 0.2
+    assert alone.interval.value == pytest.approx(found.interval.value)
+
+
+def test_other_samples_and_missing_sides_are_refused():
+    one = record(drawn(0.5, 0))
+    with pytest.raises(UserError, match="expected records of the same samples"):
+        comparing.paired([one], [record(drawn(0.5, 1), fingerprint="other")])
+    with pytest.raises(UserError, match="got none on one"):
+        comparing.paired([one], [])
+
+
+def test_only_todays_records_with_the_asked_settings_count(tmp_path):
+    longer = {"model.context_length": 2}
+    for each in (
+        record(drawn(0.5, 0)), record(drawn(0.5, 1), 1, config_digest="0" * 16), record(drawn(0.5, 2), 2, profile="quick"),
+        record(drawn(0.5, 3), 3, overrides=longer),
+    ):  # fmt: skip
+        records.write(each, tmp_path)
+    assert [each.seed for each in comparing.current("coop-ferplus", folder=tmp_path)] == [0]
+    assert [each.seed for each in comparing.current("coop-ferplus", overrides=longer, folder=tmp_path)] == [3]

@@ -1,0 +1,68 @@
+"""Attention by part of the face, use by class and correlations with units, against loops and closed forms."""
+
+import numpy as np
+import pytest
+import torch
+
+from fer_core import inside
+from fer_core.errors import UserError
+from fer_core.faces import PARSING
+
+
+def test_even_attention_lies_on_each_part_by_its_area():
+    parsing = torch.randint(0, 4, (3, 16, 16), dtype=torch.uint8)
+    found = inside.by_part(torch.full((3, 4, 4), 0.5), parsing)
+    assert set(found) == set(PARSING[:4])
+    for place in range(4):
+        share, times = found[PARSING[place]]
+        assert share == pytest.approx((parsing == place).float().mean().item())
+        assert times == pytest.approx(1.0)
+
+
+def test_attention_is_counted_patch_by_patch():
+    random = torch.Generator().manual_seed(0)
+    weights = torch.rand(2, 2, 2, generator=random)
+    parsing = torch.randint(0, 3, (2, 8, 8), generator=random, dtype=torch.uint8)
+    share = torch.zeros(3, dtype=torch.float64)
+    for face in range(2):
+        for row in range(2):
+            for column in range(2):
+                patch = parsing[face, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+                for part in range(3):
+                    own = (weights[face, row, column] / weights[face].sum()).double()
+                    share[part] += own * (patch == part).double().mean() / 2
+    found = inside.by_part(weights, parsing)
+    for part in range(3):
+        area = (parsing == part).double().mean()
+        assert found[PARSING[part]][0] == pytest.approx(float(share[part]), rel=1e-5)
+        assert found[PARSING[part]][1] == pytest.approx(float(share[part] / area), rel=1e-5)
+
+
+def test_a_face_without_attention_is_refused():
+    with pytest.raises(UserError, match="expected some attention on each face"):
+        inside.by_part(torch.zeros(1, 2, 2), torch.zeros(1, 4, 4, dtype=torch.uint8))
+
+
+def test_shares_between_classes():
+    labels = np.repeat([0, 1, 2], 40)
+    apart = np.eye(3)[labels]
+    assert inside.share_between(apart, labels, 3) == pytest.approx(1.0)
+    noise = np.random.default_rng(0).normal(size=(120, 5))
+    assert inside.share_between(noise, labels, 3) < 0.1
+    assert inside.share_between(np.ones((120, 2)), labels, 3) == 0.0
+    np.testing.assert_allclose(inside.by_class(apart, labels, 3), np.eye(3))
+
+
+def test_correlations_are_pearsons_and_zero_where_nothing_varies():
+    random = np.random.default_rng(0)
+    values, units = random.normal(size=(50, 3)), random.normal(size=(50, 4))
+    units[:, 2] = 0.3
+    found = inside.correlations(values, units)
+    for row in range(3):
+        for column in (0, 1, 3):
+            assert found[row, column] == pytest.approx(np.corrcoef(values[:, row], units[:, column])[0, 1])
+    assert not found[:, 2].any()
+    named = inside.strongest(found, ["a", "b", "c", "d"], most=2)
+    for row, told in enumerate(named):
+        assert [abs(value) for _, value in told] == sorted(np.abs(found[row]), reverse=True)[:2]
+        assert told[0][0] == "abcd"[int(np.abs(found[row]).argmax())]
