@@ -72,9 +72,11 @@ def test_other_samples_and_missing_sides_are_refused():
 def test_only_todays_records_with_the_asked_settings_count(tmp_path):
     longer = {"model.context_length": 2}
     for each in (
-        record(drawn(0.5, 0)), record(drawn(0.5, 1), 1, config_digest="0" * 16), record(drawn(0.5, 2), 2, profile="quick"),
+        record(drawn(0.5, 0)),
+        record(drawn(0.5, 1), 1, config_digest="0" * 16),
+        record(drawn(0.5, 2), 2, profile="quick"),
         record(drawn(0.5, 3), 3, overrides=longer),
-    ):  # fmt: skip
+    ):
         records.write(each, tmp_path)
     assert [each.seed for each in comparing.current("coop-ferplus", folder=tmp_path)] == [0]
     assert [each.seed for each in comparing.current("coop-ferplus", overrides=longer, folder=tmp_path)] == [3]

@@ -272,7 +272,7 @@ def test_epochs_may_go_by_without_an_evaluation() -> None:
     assert fit.selected_epoch == 5
     np.testing.assert_array_equal(fit.test.logits, whole.test.logits)
     chosen = Training(epochs=5, batch_size=16, lr=0.1, evaluate_every=3, selection="validation")
-    toy, fit = fitted(chosen)
+    _, fit = fitted(chosen)
     assert fit.selected_epoch in (3, 5)
     row = fit.history[fit.selected_epoch - 1]
     assert row["validation"]["war"] == max(each["validation"]["war"] for each in fit.history if each["validation"])
