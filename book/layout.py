@@ -60,9 +60,10 @@ class Layout:
 
     @property
     def evidence(self) -> list[Path]:
-        """What tables and prose quote: records of runs, reports of benches and published numbers."""
+        """What pages show: records of runs, methods they trained, reports of benches and published numbers."""
         book = self.root / "book"
-        return sorted([*book.glob("records/**/*.json"), *book.glob("benches/*.json"), *book.glob("published/*.csv")])
+        kinds = ("records/**/*.json", "models/**/*.safetensors", "benches/*.json", "published/*.csv")
+        return sorted(path for kind in kinds for path in book.glob(kind))
 
     @cached_property
     def pages(self) -> list[str]:

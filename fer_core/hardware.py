@@ -15,6 +15,12 @@ import fer_core
 _LIBRARIES = {"torch": "torch", "open_clip": "open_clip_torch", "numpy": "numpy"}
 
 
+def best() -> torch.device:
+    """The device that runs take unless they are told otherwise: CUDA where there is one, else the CPU."""
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")  # accelerate launch --cpu
+    return torch.device("cuda" if torch.cuda.is_available() and not on_cpu else "cpu")
+
+
 def describe(device: torch.device | str = "cpu") -> dict[str, Any]:
     """The hardware that a run on ``device`` uses.
 

@@ -55,8 +55,12 @@ def read(path: Path, device: torch.device | str = "cpu") -> tuple[Groups, dict[s
         UserError: If the file is none of :func:`write`'s, or damaged.
     """
     groups: Groups = {}
+    place = torch.device(device)
+    where = (
+        "cpu" if place.type == "cpu" else str(place)
+    )  # among several processes it is cpu:0, which safetensors refuses
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(path, framework="pt", device=where) as file:
             state = json.loads((file.metadata() or {})[_HEADER])
             for key in file.keys():  # noqa: SIM118, safe_open has no iterator
                 group, _, name = key.partition(".")

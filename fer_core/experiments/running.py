@@ -6,7 +6,6 @@ the same command goes on after a kill.
 
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -291,8 +290,7 @@ class _Clock:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")  # accelerate launch --cpu
-        return torch.device("cuda" if torch.cuda.is_available() and not on_cpu else "cpu")
+        return hardware.best()
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
