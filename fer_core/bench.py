@@ -18,8 +18,11 @@ from fer_core import atomic, config, records
 from fer_core.errors import UserError, unknown
 
 BENCHES = {
-    "data": "fer_core.bench_data", "faces": "fer_core.bench_faces", "training": "fer_core.bench_training",
-}  # fmt: skip
+    "adapting": "fer_core.bench_adapting",
+    "data": "fer_core.bench_data",
+    "faces": "fer_core.bench_faces",
+    "training": "fer_core.bench_training",
+}
 
 Row = dict[str, Any]
 

@@ -5,18 +5,16 @@ The ratio of floating-point operations is exact and carries the claim; the ratio
 the uncached row always stands beside.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from fer_core import bench, clip, engine, models, prompts
 from fer_core.batch import Batch
+from fer_core.bench_measuring import matrix_peak, measured
 from fer_core.bench_naive import (
     NaiveClipAu,
     NaiveCoOp,
@@ -148,7 +146,7 @@ def measure(options: Options) -> Iterator[bench.Row]:
     device = torch.device(options.device)
     engine.seed_everything(0)
     tower = clip.load(options.backbone, device=device)
-    peak = _matrix_peak(device, options.precision)
+    peak = matrix_peak(device, options.precision)
     for name in CASES if options.methods == "all" else (options.methods,):
         case = CASES[name](tower)
         case.method.train()
@@ -182,8 +180,8 @@ def _row(what: str, case: Case, batch: Batch, options: Options, peak: float, ima
     ours = lambda: stepper.step(batch, 1.0, 1.0, "the bench")  # noqa: E731
     plain = lambda: loop.step(pixels, batch.label)  # noqa: E731
     unit = "clips" if case.clips else "images"
-    measured = _measured(what, unit, len(batch), ours, plain, options, peak)
-    return {**measured, "trained": sum(weight.numel() for weight in stepper.trained), "difference": difference}
+    row = measured(what, unit, len(batch), ours, plain, torch.device(options.device), options.repeats, peak)
+    return {**row, "trained": sum(weight.numel() for weight in stepper.trained), "difference": difference}
 
 
 def _text_row(what: str, case: Case, options: Options, peak: float) -> bench.Row:
@@ -202,25 +200,8 @@ def _text_row(what: str, case: Case, options: Options, peak: float) -> bench.Row
     ours, plain = (torch.cat([grad.float().flatten() for grad in step() if grad is not None]) for step in found)
     difference = ((ours - plain).abs().max() / plain.abs().max()).item()
     _refuse_unequal(what, difference, options)
-    measured = _measured(what, "texts", len(CLASSES), found[0], found[1], options, peak)
-    return {**measured, "trained": ours.numel(), "difference": difference}
-
-
-def _measured(
-    what: str, unit: str, amount: int, ours: Callable[[], Any], plain: Callable[[], Any], options: Options, peak: float
-) -> bench.Row:
-    """Operations, memory and times of both sides."""
-    device = torch.device(options.device)
-    ours_flops, plain_flops = _flops(ours), _flops(plain)
-    ours_kept, plain_kept = _peak(ours, device), _peak(plain, device)
-    timed = bench.compare(what, unit, amount, _waiting(ours, device), _waiting(plain, device), options.repeats)
-    return {
-        "what": what, "GFLOP": ours_flops / 1e9, "plain GFLOP": plain_flops / 1e9,
-        "GFLOP ratio": plain_flops / ours_flops, "MiB": ours_kept / 2**20, "plain MiB": plain_kept / 2**20,
-        "unit": timed["unit"], "ours": timed["ours"], "plain": timed["plain"], "ratio": timed["ratio"],
-        "lowest": timed["lowest"], "highest": timed["highest"],
-        "of matrix peak": ours_flops / amount * timed["ours"] / peak,
-    }  # fmt: skip
+    row = measured(what, "texts", len(CLASSES), found[0], found[1], torch.device(options.device), options.repeats, peak)
+    return {**row, "trained": ours.numel(), "difference": difference}
 
 
 def _refuse_unequal(what: str, difference: float, options: Options) -> None:
@@ -235,69 +216,3 @@ def _difference(case: Case, stepper: Stepper, loop: NaiveLoop, batch: Batch, pix
     loop.gradients(pixels, batch.label)
     ours, plain = (torch.cat([pair[side].grad.float().flatten() for pair in case.pairs]) for side in (0, 1))  # pyright: ignore
     return ((ours - plain).abs().max() / plain.abs().max()).item()
-
-
-def _flops(step: Callable[[], Any]) -> int:
-    """Floating-point operations of one step, forward and backward, a multiplication and an addition as two."""
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it hides its products from the counter
-    try:
-        with FlopCounterMode(display=False) as counter:
-            step()
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-    return counter.get_total_flops()
-
-
-def _peak(step: Callable[[], Any], device: torch.device) -> int:
-    """Bytes a step needs: the device's peak on CUDA; elsewhere what it keeps for its backward pass."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        step()
-        return torch.cuda.max_memory_allocated(device) - before
-    with _kept() as kept:
-        step()
-    return sum(kept.values())
-
-
-@contextmanager
-def _kept() -> Iterator[dict[int, int]]:
-    """Sizes of the storages that autograd keeps meanwhile, by address; weights are not counted."""
-    sizes: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter):
-            storage = tensor.untyped_storage()
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield sizes
-
-
-def _waiting(step: Callable[[], Any], device: torch.device) -> Callable[[], None]:
-    """The step, and on CUDA the end of its work."""
-
-    def run() -> None:
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    return run
-
-
-def _matrix_peak(device: torch.device, precision: str) -> float:
-    """Floating-point operations a second of a large matrix product, the best of a few."""
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    size = 8192 if device.type == "cuda" else 1536
-    one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(8):
-        start = time.perf_counter()
-        torch.mm(one, other)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best

@@ -71,6 +71,50 @@ def paired(first: Sequence[Record], second: Sequence[Record], resamples: int = 2
     return metrics_subjects.gain(one, two, resamples, seed=seed)
 
 
+def gain(first: str, second: str, folder: Path | str | None = None) -> Gain | None:
+    """What the second experiment gains over the first in WAR, by their current records; None where a side has none.
+
+    Records of a time when predictions were not kept do not count.
+    """
+    sides = (current(name, folder=folder) for name in (first, second))
+    one, two = ([record for record in found if record.predictions is not None] for found in sides)
+    return paired(one, two) if one and two else None
+
+
+def people(experiment: str, score: str = "war", folder: Path | str | None = None) -> dict[str, float]:
+    """Each person's score, the mean over the seeds of an experiment's current records; empty where there are none.
+
+    Args:
+        experiment: One whose records tell of people (``metrics.by_subject``).
+        score: ``war``, ``uar`` or ``f1``.
+        folder: The folder of records; ``book/records`` by default.
+    """
+    told = [record.metrics["by_subject"]["subjects"] for record in current(experiment, folder=folder)]
+    return {who: float(np.mean([each[who][score] for each in told])) for who in told[0]} if told else {}
+
+
+def gain_of_people(
+    first: str, second: str, datasets: Sequence[str], score: str = "war", folder: Path | str | None = None
+) -> Gain | None:
+    """What the second method gains over the first, person by person, over the people of some data sets together.
+
+    Args:
+        first: Name of a method.
+        second: Name of another.
+        datasets: Names of data sets with people; all must have records of both, else the answer is None.
+        score: As of :func:`people`.
+        folder: As of :func:`people`.
+    """
+    sides: list[list[float]] = [[], []]
+    for dataset in datasets:
+        one, two = (people(f"{name}-{dataset}", score, folder) for name in (first, second))
+        if not one or one.keys() != two.keys():
+            return None
+        sides[0] += one.values()
+        sides[1] += [two[who] for who in one]
+    return metrics_subjects.gain(np.array(sides[0]), np.array(sides[1]))
+
+
 def _right(found: Sequence[Record]) -> np.ndarray:
     """``(N,)`` the share of records that are right about each sample."""
     return np.mean([record.predicted.classes == record.predicted.labels for record in found], axis=0)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from fer_core.entanglement import Map
 from fer_core.metrics import Interval
+from fer_core.metrics_subjects import Gain
 from fer_core.tables import Table
 
 
@@ -34,6 +35,23 @@ def outcome(found: Interval, higher: bool = True) -> str:
     """
     low, high = (found.low, found.high) if higher else (-found.high, -found.low)
     return "held" if low > 0 else "did not hold" if high < 0 else "undecided: the interval holds zero"
+
+
+def gain(found: Gain | None) -> str:
+    """A paired gain in percentage points: its interval, who gains and loses, the p-value; or that it was not run."""
+    if found is None:
+        return "not run"
+    sides = f"{found.better} up, {found.worse} down"
+    return f"{interval(found.interval, percent=True)}; {sides}; p = {found.p_value:.4f}"
+
+
+def claims(found: Mapping[str, Gain | None]) -> pd.DataFrame:
+    """Claims that one thing is better than another: what was measured of each, and whether it held."""
+    rows = {
+        text: ("not run", "open") if each is None else (interval(each.interval, percent=True), outcome(each.interval))
+        for text, each in found.items()
+    }
+    return pd.DataFrame(rows, index=["measured gain in WAR", "verdict"]).T
 
 
 def table(columns: Mapping[str, Mapping[str, Interval]], percent: bool = False) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fer_core.errors import UserError
 from fer_core.faces.canvas import PARSING
+from fer_core.prompts import UnitPhrase
 
 
 def by_part(weights: Tensor, parsing: Tensor) -> dict[str, tuple[float, float]]:
@@ -64,3 +65,46 @@ def strongest(found: np.ndarray, names: Sequence[str], most: int = 3) -> list[li
     """For each row of ``(K, A)``, the names of its largest absolute values, with the values."""
     order = np.argsort(-np.abs(found), axis=1)[:, :most]
     return [[(names[place], float(row[place])) for place in places] for row, places in zip(found, order, strict=True)]
+
+
+def unit_correlations(
+    likeness: np.ndarray, units: np.ndarray, phrases: Sequence[UnitPhrase], codes: Sequence[str]
+) -> dict[str, float]:
+    """Whether likeness to a unit in words follows the true unit: Pearson's rho over clips, by phrase.
+
+    Args:
+        likeness: ``(V, N)`` of clips to phrases.
+        units: ``(V, T, A)`` true intensities; a clip shows as much of a unit as its strongest frame.
+        phrases: The N phrases; those of units that rendered faces never show, or that these clips never do, are left
+            out, and of those that stand for both sides the stronger side counts.
+        codes: Names of the A columns.
+    """
+    strongest_frame = np.asarray(units).max(axis=1)
+    found = {}
+    for place, phrase in enumerate(phrases):
+        columns = [codes.index(code) for code in phrase.codes if code in codes]
+        if not columns:
+            continue
+        shown = strongest_frame[:, columns].max(axis=1)
+        if np.ptp(shown) > 0.2:
+            found[phrase.phrase] = float(correlations(likeness[:, place : place + 1], shown[:, None])[0, 0])
+    return found
+
+
+def apex_cover(first: np.ndarray, size: int, frames: int, apex: np.ndarray) -> np.ndarray:
+    """How much of the apex a window sees: ``(V,)`` shares of the apex's frames.
+
+    Args:
+        first: ``(V,)`` or ``(V, M)`` first frame of each window.
+        size: Frames of a window.
+        frames: Frames T of a clip.
+        apex: ``(V, 2)`` begin and end of the apex, as shares of the clip.
+    """
+    starts = np.asarray(first)
+    moment = (np.arange(frames) + 0.5) / frames
+    inside_apex = (moment >= apex[:, :1]) & (moment <= apex[:, 1:])  # (V, T)
+    nearest = np.abs(moment - apex.mean(axis=1, keepdims=True)).argmin(axis=1)
+    inside_apex[np.arange(len(apex)), nearest] = True  # an apex shorter than a frame is in the nearest one
+    seen = (np.arange(frames) >= starts[..., None]) & (np.arange(frames) < starts[..., None] + size)  # (V, [M,] T)
+    at_apex = inside_apex if starts.ndim == 1 else inside_apex[:, None]
+    return (seen & at_apex).sum(-1) / at_apex.sum(-1)

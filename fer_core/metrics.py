@@ -326,3 +326,27 @@ def calibration_error(labels: np.ndarray, logits: np.ndarray, bins: int = 15) ->
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gap = np.bincount(place, weights=(truth == predicted) - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(truth))
+
+
+def reliability(labels: np.ndarray, logits: np.ndarray, bins: int = 10) -> np.ndarray:
+    """Confidence and accuracy of predictions by bins of their confidence, as reliability diagrams show them.
+
+    Args:
+        labels: ``(N,)`` integers.
+        logits: ``(N, C)``, before softmax.
+        bins: Number of equal bins of the confidence in (0, 1].
+
+    Returns:
+        ``(B, 3)`` of the bins that are not empty: mean confidence, accuracy, number of samples.
+
+    Raises:
+        UserError: As :func:`predictions`.
+    """
+    truth, predicted = predictions(labels, logits, np.asarray(logits).shape[1])
+    confidence = special.softmax(np.asarray(logits, dtype=np.float64), axis=1).max(axis=1)
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    rows = []
+    for number in np.unique(place):
+        own = place == number
+        rows.append((confidence[own].mean(), (truth == predicted)[own].mean(), own.sum()))
+    return np.array(rows)

@@ -42,7 +42,7 @@ def attention(image: Tensor, weights: Mapping[str, Tensor], names: Sequence[str]
 
 @styled
 def heat(
-    panels: Mapping[str, np.ndarray], rows: Sequence[str], columns: Mapping[str, Sequence[str]], label: str,
+    panels: Mapping[str, np.ndarray], rows: Sequence[str], columns: Sequence[Sequence[str]], label: str,
     middle: float | None = None, digits: int = 2,
 ) -> Figure:  # fmt: skip
     """Tables of numbers as colours, with the numbers in them where there are few.
@@ -50,7 +50,7 @@ def heat(
     Args:
         panels: By title, ``(R, K)``.
         rows: Names of the R rows, the same in all panels.
-        columns: By title, the names of the K columns.
+        columns: For each panel, the names of its K columns.
         label: What a colour says.
         middle: The value that is white, with two colours around it; None for one colour from the least value on.
         digits: After the point, in the cells.
@@ -65,12 +65,12 @@ def heat(
         few = values.shape[1] * len(panels) <= 16
         sns.heatmap(
             values, ax=axis, vmin=low, vmax=high, cmap="Blues" if middle is None else "PuOr_r", annot=few,
-            fmt=f".{digits}f", annot_kws={"size": 8}, linewidths=0.5, xticklabels=list(columns[title]),
+            fmt=f".{digits}f", annot_kws={"size": 8}, linewidths=0.5, xticklabels=list(columns[place]),
             yticklabels=list(rows) if place == 0 else False, cbar=place == len(panels) - 1,
             cbar_kws={"label": label},
         )  # fmt: skip
         axis.set_title(title)
-        axis.tick_params(axis="x", rotation=45 if max(map(len, columns[title]), default=0) > 3 else 0, length=0)
+        axis.tick_params(axis="x", rotation=45 if max(map(len, columns[place]), default=0) > 3 else 0, length=0)
         axis.tick_params(axis="y", rotation=0, length=0)
     return drawn
 

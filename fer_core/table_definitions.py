@@ -158,6 +158,20 @@ _STILLS = (
     "full-fine-tuning", "les-clip", "mpa-fer",
 )  # fmt: skip
 
+_SOURCES = ("majority", "zero-shot", "linear-probe", "full-fine-tuning", "clip-au")
+_PERSONAL = ("tent", "tpt", "tda", "prompt-align", "clip-autt")
+
+
+def _by_people(sets: tuple[tuple[str, str], ...]) -> tuple[Column, ...]:
+    """WAR and F1 of some data sets, as means over people."""
+    scores: tuple[tuple[str, Score], ...] = (("WAR", "war"), ("F1", "f1"))
+    return tuple(
+        Column(f"{score}_{name}", f"{title} {heading}", name, score, "by subject")
+        for name, title in sets
+        for heading, score in scores
+    )
+
+
 DEFINITIONS = (
     Definition(
         "baselines-facs-still-8",
@@ -248,5 +262,19 @@ DEFINITIONS = (
             Theirs("MPA-FER", "main comparison"),
             Theirs("other", "static FER comparison methods"),
         ),
+    ),
+    Definition(
+        "personalisation-facs",
+        "Source methods, and test-time methods around CLIP-AU, on rendered clips: means over 12 target subjects, who "
+        "share nobody with the 40 source subjects, in percent. A majority that says one class always stands first.",
+        _by_people((("facs-pain", "pain"), ("facs-stress", "stress"), ("facs-ambivalence", "ambivalence"))),
+        tuple(Ours(method) for method in (*_SOURCES, *_PERSONAL)),
+    ),
+    Definition(
+        "clip-autt-main",
+        "CLIP-AUTT's Table 1: published numbers (means over 10 target subjects), and what this code reproduces with "
+        "the paper's profile, in percent.",
+        _by_people((("biovid", "BioVid"), ("stressid", "StressID"), ("bah", "BAH"))),
+        (*(Ours(method, "paper") for method in (*_SOURCES, *_PERSONAL)), Theirs("CLIP-AUTT", "Table 1")),
     ),
 )  # fmt: skip

@@ -142,9 +142,10 @@ def _their_rows(numbers: Iterable[Published], columns: Sequence[Column]) -> list
         note = "; ".join(part for part in (number.note, number.source) if part)
         cells = found.setdefault((number.method, number.backbone), {})
         cells[place] = Cell("published", number.value, float(number.value), status=number.status, note=note)
+    published_parts = ("all", "by subject")  # nobody prints the others
     return [
         Row(method, backbone or "–", (), tuple(
-            cells.get((column.dataset, column.score), Cell("empty")) if column.part == "all" else Cell("empty")
+            cells.get((column.dataset, column.score if column.part in published_parts else ""), Cell("empty"))
             for column in columns
         ))
         for (method, backbone), cells in found.items()

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fer_core import bench, bench_data, bench_faces, bench_training, cli
+from fer_core import bench, bench_adapting, bench_data, bench_faces, bench_training, cli
 from fer_core.clip import load as load_clip
 from fer_core.data.files import ClipFiles, ImageFiles
 from fer_core.data.sampling import Sampling
@@ -157,6 +157,19 @@ def test_operations_and_memory_are_counted_not_guessed(training_rows):
     assert training_rows["coop"]["plain MiB"] > training_rows["coop"]["MiB"] > 0
     assert training_rows["maple, texts alone"]["GFLOP ratio"] > training_rows["maple"]["GFLOP ratio"] > 1
     assert training_rows["clip-au, cached features"]["GFLOP ratio"] > training_rows["clip-au"]["GFLOP ratio"] > 1
+
+
+def test_adaptation_says_the_same_as_its_plain_form_for_less():
+    options = bench_adapting.Options(
+        backbone="embedded:random", videos=2, frames=5, window=3, views=4, steps=4, passes=3, repeats=1
+    )
+    rows = {row["what"]: row for row in bench_adapting.measure(options)}
+    assert list(rows) == ["clip-autt, a pass on cached features", "clip-autt, 3 passes", "tpt, 4 steps"]
+    assert rows["clip-autt, a pass on cached features"]["difference"] <= bench_adapting.TOLERANCE
+    assert all(row["difference"] <= bench_adapting.TOLERANCE_OF_SEVERAL for row in rows.values())
+    assert all(row["GFLOP ratio"] > 1 for row in rows.values())
+    with pytest.raises(UserError, match="views: expected at least 2"):
+        bench_adapting.Options(views=1)
 
 
 def test_a_plain_form_that_differs_is_refused(monkeypatch):

@@ -1,5 +1,7 @@
 """Paired comparisons of records, against the definition, and what may not be compared."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -80,3 +82,31 @@ def test_only_todays_records_with_the_asked_settings_count(tmp_path):
         records.write(each, tmp_path)
     assert [each.seed for each in comparing.current("coop-ferplus", folder=tmp_path)] == [0]
     assert [each.seed for each in comparing.current("coop-ferplus", overrides=longer, folder=tmp_path)] == [3]
+
+
+def with_people(folder, name, seed, war):
+    """Writes a record whose people have these scores."""
+    told = {"subjects": {who: {"war": value, "f1": value / 2} for who, value in war.items()}}
+    made = record(drawn(0.5, seed), seed, name=name)
+    records.write(dataclasses.replace(made, metrics={**made.metrics, "by_subject": told}), folder)
+
+
+def test_people_are_means_over_seeds_and_gains_go_person_by_person(tmp_path):
+    with_people(tmp_path, "clip-au-facs-pain", 0, {"3": 0.5, "5": 0.8})
+    with_people(tmp_path, "clip-au-facs-pain", 1, {"3": 0.7, "5": 0.8})
+    with_people(tmp_path, "clip-autt-facs-pain", 0, {"3": 0.9, "5": 0.7})
+    assert comparing.people("clip-au-facs-pain", folder=tmp_path) == pytest.approx({"3": 0.6, "5": 0.8})
+    assert comparing.people("clip-au-facs-pain", "f1", tmp_path) == pytest.approx({"3": 0.3, "5": 0.4})
+    assert comparing.people("tent-facs-pain", folder=tmp_path) == {}
+    found = comparing.gain_of_people("clip-au", "clip-autt", ["facs-pain"], folder=tmp_path)
+    assert (found.better, found.worse) == (1, 1)
+    assert found.interval.value == pytest.approx((0.3 - 0.1) / 2)
+    assert comparing.gain_of_people("clip-au", "clip-autt", ["facs-pain", "facs-stress"], folder=tmp_path) is None
+
+
+def test_a_gain_needs_both_sides(tmp_path):
+    records.write(record(drawn(0.5, 0)), tmp_path)
+    assert comparing.gain("coop-ferplus", "zero-shot-ferplus", tmp_path) is None
+    records.write(record(drawn(0.8, 1), name="zero-shot-ferplus"), tmp_path)
+    found = comparing.gain("coop-ferplus", "zero-shot-ferplus", tmp_path)
+    assert found.interval.value == pytest.approx(np.mean(drawn(0.8, 1)) - np.mean(drawn(0.5, 0)))

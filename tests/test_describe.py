@@ -6,6 +6,7 @@ import pytest
 from fer_core import describe, tables
 from fer_core.entanglement import Map
 from fer_core.metrics import Interval
+from fer_core.metrics_subjects import Gain
 from fer_core.tables import Cell, Column, Row, Table
 
 COLUMN = Column("war", "WAR", "ferplus", "war")
@@ -82,3 +83,20 @@ def test_it_reads_the_projects_own_tables(name, tmp_path):
     table = tables.build(name, records_dir=tmp_path)
     told = describe.distance_from_published(table, "war")
     assert told.endswith("record yet.") if "ferplus" in name else told.startswith("No WAR")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "higher", "said"),
+    [(1, 2, True, "held"), (-2, -1, True, "did not hold"), (-1, 1, True, "undecided"), (-2, -1, False, "held")],
+)
+def test_a_claim_holds_where_the_interval_leaves_no_doubt(low, high, higher, said):
+    assert describe.outcome(Interval((low + high) / 2, low, high), higher).startswith(said)
+
+
+def test_claims_say_what_was_measured_and_what_was_not():
+    gain = Gain(Interval(0.02, 0.01, 0.03), 7, 2, 0.0123)
+    assert describe.gain(gain) == "2.0 % (1.0 to 3.0); 7 up, 2 down; p = 0.0123"
+    assert describe.gain(None) == "not run"
+    told = describe.claims({"it is better": gain, "it is faster": None})
+    assert told.loc["it is better"].tolist() == ["2.0 % (1.0 to 3.0)", "held"]
+    assert told.loc["it is faster"].tolist() == ["not run", "open"]

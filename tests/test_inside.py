@@ -7,6 +7,7 @@ import torch
 from fer_core import inside
 from fer_core.errors import UserError
 from fer_core.faces import PARSING
+from fer_core.prompts import UnitPhrase
 
 
 def test_even_attention_lies_on_each_part_by_its_area():
@@ -66,3 +67,25 @@ def test_correlations_are_pearsons_and_zero_where_nothing_varies():
     for row, told in enumerate(named):
         assert [abs(value) for _, value in told] == sorted(np.abs(found[row]), reverse=True)[:2]
         assert told[0][0] == "abcd"[int(np.abs(found[row]).argmax())]
+
+
+def test_likeness_is_held_against_the_strongest_frame_of_the_units_a_phrase_stands_for():
+    phrases = [
+        UnitPhrase("both sides", (12,), ("AU12L", "AU12R")), UnitPhrase("never rendered", (45,), ()),
+        UnitPhrase("never shown", (9,), ("AU9",)),
+    ]  # fmt: skip
+    random = np.random.default_rng(0)
+    units = random.random((30, 4, 3))
+    units[:, :, 2] = 0.05
+    shown = units[:, :, :2].max(axis=(1, 2))
+    likeness = np.stack([2 * shown - 1, shown, shown], axis=1)
+    found = inside.unit_correlations(likeness, units, phrases, ["AU12L", "AU12R", "AU9"])
+    assert found == {"both sides": pytest.approx(1.0)}
+
+
+def test_windows_cover_the_apex_by_the_frames_that_they_see():
+    apex = np.array([[0.3, 0.7], [0.0, 0.2], [0.52, 0.53]])  # of ten frames: 3 to 6; 0 and 1; less than a frame, in 5
+    assert inside.apex_cover(np.array([3, 3, 3]), 4, 10, apex).tolist() == [1.0, 0.0, 1.0]
+    assert inside.apex_cover(np.array([5, 0, 6]), 4, 10, apex).tolist() == [0.5, 1.0, 0.0]
+    several = inside.apex_cover(np.array([[3, 5], [3, 0], [3, 6]]), 4, 10, apex)
+    assert several.tolist() == [[1.0, 0.5], [0.0, 1.0], [1.0, 0.0]]

@@ -182,3 +182,20 @@ def test_calibration_error_agrees_with_a_naive_one(labels: np.ndarray, logits: n
 def test_unknown_statistic(labels: np.ndarray) -> None:
     with pytest.raises(UserError, match="unknown statistic 'accuracy'; known: f1, uar, war"):
         metrics.interval(labels, labels, 4, "accuracy")
+
+
+def test_reliability_counts_every_sample_in_the_bin_of_its_confidence():
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(200, 3)), random.integers(0, 3, 200)
+    rows = metrics.reliability(labels, logits, bins=10)
+    told = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    sure, right = told.max(axis=1), told.argmax(axis=1) == labels
+    assert rows[:, 2].sum() == 200
+    for confidence, accuracy, count in rows:
+        low = np.floor(confidence * 10) / 10
+        own = (sure > low) & (sure <= low + 0.1)
+        assert count == own.sum()
+        assert confidence == pytest.approx(sure[own].mean())
+        assert accuracy == pytest.approx(right[own].mean())
+    gap = np.abs(rows[:, 0] - rows[:, 1]) @ rows[:, 2] / 200
+    assert gap == pytest.approx(metrics.calibration_error(labels, logits, bins=10))

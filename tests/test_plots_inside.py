@@ -48,10 +48,10 @@ def test_attention_has_a_row_of_faces_and_one_for_each_reader():
 
 def test_heat_writes_numbers_where_there_are_few():
     values = {"one": np.arange(6.0).reshape(2, 3), "two": np.ones((2, 3))}
-    drawn = plots_inside.heat(values, ["a", "b"], {title: ["x", "y", "z"] for title in values}, "what", middle=1.0)
+    drawn = plots_inside.heat(values, ["a", "b"], [["x", "y", "z"]] * 2, "what", middle=1.0)
     assert [text.get_text() for text in drawn.axes[0].texts] == [f"{value:.2f}" for value in range(6)]
     wide = {"wide": np.zeros((2, 40))}
-    assert not plots_inside.heat(wide, ["a", "b"], {"wide": [""] * 40}, "what").axes[0].texts
+    assert not plots_inside.heat(wide, ["a", "b"], [[""] * 40], "what").axes[0].texts
 
 
 @pytest.mark.parametrize(("x", "y"), [(2, 0), (0, 2), (2, 2), (-2, 0)])

@@ -6,7 +6,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fer_core import prompts
 from fer_core.adapt.base import AdaptConfig, TestTimeMethod
 from fer_core.clip import TextTokens
 from fer_core.errors import UserError
@@ -46,7 +45,7 @@ class UnitPrompts:
         if length < 1:
             raise UserError(f"context_length: expected at least 1, got {length}; the paper has 4")
         self.source, self.clip = source, source.clip
-        phrases = [unit.phrase for unit in prompts.action_units(source.config.units)]
+        phrases = source.phrases
         self.words = self.clip.tokens([f"{phrase}." for phrase in phrases])
         if released:
             self.words = self._without_words(self.words)

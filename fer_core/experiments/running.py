@@ -126,13 +126,20 @@ def is_stale(record: Record) -> bool:
 
     A setting that came into the code after the record, and that the experiment leaves at its default, does not count.
     """
+    return outdated(record.experiment, record.profile, record.overrides, record.config, record.config_digest)
+
+
+def outdated(
+    experiment: str, profile: str, overrides: Mapping[str, Any], measured: Mapping[str, Any], measured_digest: str
+) -> bool:
+    """Whether settings that something was made with are no longer those of its experiment; see :func:`is_stale`."""
     try:
-        settings = load(record.experiment).settings(record.profile, record.overrides)
+        settings = load(experiment).settings(profile, overrides)
         today = flat(resolve(settings))
     except UserError:
         return True
-    compared = flat(record.config).keys() | flat(asdict(settings)).keys()
-    return config.digest({key: value for key, value in today.items() if key in compared}) != record.config_digest
+    compared = flat(measured).keys() | flat(asdict(settings)).keys()
+    return config.digest({key: value for key, value in today.items() if key in compared}) != measured_digest
 
 
 def run(

@@ -12,14 +12,14 @@ import torch
 from fer_core import clip, models
 from fer_core.engine import checkpoints, resuming
 from fer_core.errors import UserError
-from fer_core.experiments import loading, running
+from fer_core.experiments import running
 from fer_core.records import Record, book_folder, path_of
 
 _GROUP = "method"
 # Of the record, what tells which run it was and how well it did.
 _TOLD = (
     "experiment", "profile", "seed", "fold", "variant", "method", "dataset", "fingerprint", "backbone", "weights",
-    "config", "config_digest", "commit",
+    "config", "config_digest", "overrides", "commit",
 )  # fmt: skip
 
 
@@ -129,8 +129,8 @@ def load(
             f"expected a trained method at {path}, found no file; make it with `fer-core run {experiment} --profile "
             f"{profile} --seed {seed} --keep-model`"
         )
-    settings = loading.load(experiment).settings(profile)
-    if variant is None and fold is None and read(path)["config_digest"] != running.digest(running.resolve(settings)):
+    told = read(path)
+    if running.outdated(experiment, profile, told["overrides"], told["config"], told["config_digest"]):
         raise UserError(
             f"{path}: expected a method trained with today's settings, got one of other settings; train it again with "
             f"`fer-core run {experiment} --profile {profile} --seed {seed} --force --keep-model`"

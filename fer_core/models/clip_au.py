@@ -34,6 +34,7 @@ from fer_core.models.zero_shot import PromptConfig, text_prototypes
 
 LIKENESS = 5.0
 _INNER = 256
+_TEMPLATE = "a person with an expression of {}"
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,15 @@ class ClipAuConfig(SupervisedConfig, PromptConfig):
     """Settings of CLIP-AU.
 
     Args:
-        units: Length of the list of action units: 46 as published, or 47.
+        units: Length of the list of action units: 46 as published, 47, or fewer for the first so many.
+        wording: The texts: ``bare`` phrases, phrases in a ``template`` ("a person with an expression of …"), or none of
+            units but of ``classes``, each in every template of the set ``ensemble``.
         class_prompts: Share of the classes' own texts in the logits; 0 leaves them out, the release's variant has 0.3.
         templates: Of those texts.
     """
 
-    units: Literal[46, 47] = 46
+    units: int = 46
+    wording: Literal["bare", "template", "classes"] = "bare"
     class_prompts: float = 0.0
     templates: str = "expression"
 
@@ -69,13 +73,15 @@ class ClipAu(Method):
 
     def __init__(self, clip: Clip, classes: Sequence[str], config: ClipAuConfig) -> None:
         super().__init__(clip, classes, config)
-        width, phrases = clip.embed_dim, [unit.phrase for unit in prompts.action_units(config.units)]
+        width, self.phrases = clip.embed_dim, _phrases(config, classes)
         with torch.no_grad():
-            texts = clip.encode_text(phrases)  # (N, D), not normalised
+            texts = clip.encode_text(self.phrases)  # (N, D), not normalised
         self.register_buffer("unit_texts", texts, persistent=False)
         self.adapter = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
         self.temporal = TemporalConvolution(width)
-        self.classifier = nn.Sequential(nn.Linear(len(phrases), _INNER), nn.ReLU(), nn.Linear(_INNER, len(classes)))
+        self.classifier = nn.Sequential(
+            nn.Linear(len(self.phrases), _INNER), nn.ReLU(), nn.Linear(_INNER, len(classes))
+        )
         if config.class_prompts:
             self.register_buffer("prototypes", text_prototypes(clip, classes, config), persistent=False)
         self.to(clip.device)
@@ -113,3 +119,11 @@ class ClipAu(Method):
         """The classifier's scores of each clip."""
         video = self.video(self.frames(batch))
         return Output(self.classify(video, self.units()), video)
+
+
+def _phrases(config: ClipAuConfig, classes: Sequence[str]) -> tuple[str, ...]:
+    """The texts that a video is compared with."""
+    if config.wording == "classes":
+        return tuple(text for row in prompts.texts(classes, "ensemble") for text in row)
+    bare = tuple(unit.phrase for unit in prompts.action_units(config.units))
+    return bare if config.wording == "bare" else tuple(_TEMPLATE.format(phrase) for phrase in bare)

@@ -195,11 +195,12 @@ class UnitPhrase:
     codes: tuple[str, ...]
 
 
-def action_units(count: Literal[46, 47] = 46) -> tuple[UnitPhrase, ...]:
+def action_units(count: int = 46) -> tuple[UnitPhrase, ...]:
     """CLIP-AU's list of action units in words, in its order.
 
     Args:
-        count: 46 for the paper's list, whose last text joins two units; 47 for each unit by itself.
+        count: 46 for the paper's list, whose last text joins two units; 47 for each unit by itself; fewer for the first
+            so many, of which the first 30 are units of the face and the others head, eyes and manners.
 
     Raises:
         UserError: If there is no list of that length.
@@ -208,8 +209,10 @@ def action_units(count: Literal[46, 47] = 46) -> tuple[UnitPhrase, ...]:
         UnitPhrase(entry["phrase"], tuple(entry["facs"]), tuple(entry["codes"]))
         for entry in _read("action_units.yaml")["phrases"]
     ]
-    if count not in (len(units) - 1, len(units)):
-        raise UserError(f"action units: expected a list of 46 (the paper's) or 47, got {count!r}; use 46")
+    if not 1 <= count <= len(units):
+        raise UserError(f"action units: expected 1 to {len(units)}, got {count!r}; the paper has 46")
+    if count < len(units) - 1:
+        return tuple(units[:count])
     if count < len(units):
         *units, last, extra = units
         units.append(UnitPhrase(f"{last.phrase} {extra.phrase}", last.facs + extra.facs, last.codes + extra.codes))

@@ -63,6 +63,17 @@ def test_the_order_of_frames_counts_and_other_texts_may_stand_for_the_units(tiny
     torch.testing.assert_close(method.units(other), normalise(method.adapter(other)))
 
 
+def test_the_texts_may_be_fewer_or_worded_otherwise(tiny_clip, classes):
+    assert built(tiny_clip, classes, units=30).phrases == tuple(unit.phrase for unit in prompts.action_units(47))[:30]
+    worded = built(tiny_clip, classes, wording="template").phrases
+    assert worded[0] == f"a person with an expression of {prompts.action_units()[0].phrase}"
+    named = built(tiny_clip, classes, wording="classes")
+    assert named.phrases == tuple(text for row in prompts.texts(classes, "ensemble") for text in row)
+    assert named.classifier[0].in_features == len(named.phrases) == 6 * len(classes)
+    with pytest.raises(UserError, match="expected 1 to 47, got 48"):
+        built(tiny_clip, classes, units=48)
+
+
 def test_settings_that_do_not_fit(tiny_clip, classes):
     with pytest.raises(UserError, match=r"class_prompts in \[0, 1\), got 1.0"):
         built(tiny_clip, classes, class_prompts=1.0)

@@ -173,9 +173,9 @@ def test_action_units_map_to_all_columns_of_the_renderer_by_their_number():
         assert bool(unit.codes) == (number not in (45, 37))
 
 
-@pytest.mark.parametrize("count", [45, 48, 0, None])
+@pytest.mark.parametrize("count", [48, 0, -1])
 def test_another_number_of_action_units_is_refused(count):
-    with pytest.raises(UserError, match=r"expected a list of 46 \(the paper's\) or 47"):
+    with pytest.raises(UserError, match="expected 1 to 47, got"):
         prompts.action_units(count)
 
 
