@@ -3,7 +3,8 @@
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from book import stamps
 from book.layout import Layout, Notebook
 from book.stamps import Inputs, Stamp
 from fer_core import hardware
+from fer_core.data import facs
 from fer_core.errors import UserError
 
 CELL_TIMEOUT = 1800  # seconds; a cell of a page that is built live takes far less, so one that hangs ends the build
@@ -48,9 +50,6 @@ def execute_all(
     """
     declared = {notebook: stamps.declared_data(layout, notebook) for notebook in layout.notebooks}
     used = sorted({name for names in declared.values() for name in names})
-    if used:
-        # Before any notebook runs: two that start at once would render or decode the same data twice.
-        say(f"reading {', '.join(used)} (the first time takes a minute or more)")
     data = stamps.fingerprints(used)
     waiting: dict[Notebook, Inputs] = {}
     for notebook, names in declared.items():
@@ -61,7 +60,17 @@ def execute_all(
             waiting[notebook] = now
         else:
             say(f"{notebook.source}: up to date")
+    _render_shared([declared[notebook] for notebook in waiting], say)
     return _run(layout, waiting, jobs, say) if waiting else []
+
+
+def _render_shared(wanted: Sequence[Iterable[str]], say: Callable[[str], None]) -> None:
+    """Renders what several notebooks will show: two that start at once would render the same faces twice."""
+    counts = Counter(name for names in wanted for name in names)
+    shared = sorted(name for name in facs.names() if counts[name] > 1)
+    for name in shared:
+        say(f"reading the test split of {name} (the first time takes a minute)")
+        facs.Facs(name, "test")
 
 
 def _run(

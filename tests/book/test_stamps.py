@@ -8,8 +8,9 @@ import pytest
 
 from book import stamps
 from book.stamps import NOT_HERE, Stamp
-from fer_core import data
+from fer_core import config, data
 from fer_core.errors import UserError
+from fer_core.faces import sets
 
 
 def _execute(layout, notebook):
@@ -106,3 +107,13 @@ def test_the_fingerprint_of_data_changes_with_any_split(monkeypatch):
 def test_an_unknown_data_set_in_a_notebook_is_refused():
     with pytest.raises(UserError, match="unknown data set 'no-such-set'"):
         stamps.fingerprints(["no-such-set"])
+
+
+def test_rendered_sets_are_known_by_what_is_drawn_without_rendering(monkeypatch, tmp_path):
+    monkeypatch.setenv("FER_CACHE", str(tmp_path))
+    few = replace(sets.SETS["facs-pain"], counts=(4, 2, 2), people=(2, 1, 1), frames=2)
+    monkeypatch.setitem(sets.SETS, "facs-pain", few)
+    stamps._fingerprint.cache_clear()
+    found = stamps.fingerprints(["facs-pain"])["facs-pain"]
+    stamps._fingerprint.cache_clear()
+    assert found == config.digest({split: data.open("facs-pain", split).fingerprint for split in data.SPLITS})
