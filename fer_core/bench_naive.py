@@ -93,7 +93,7 @@ class NaiveMaple(nn.Module):
         self.model: Any = clip.model
         self.scale = clip.logit_scale
         self.prompts, self.coupling = nn.Parameter(prompts.clone()), copy.deepcopy(coupling)
-        self.register_buffer("ids", open_clip.tokenize(words, clip.context_length).to(prompts.device))
+        self.register_buffer("ids", open_clip.tokenize(list(words), clip.context_length).to(prompts.device))
         self.register_buffer("embedding", self.model.token_embedding(self.ids).detach())
 
     def texts(self) -> Tensor:

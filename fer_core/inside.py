@@ -30,7 +30,8 @@ def by_part(weights: Tensor, parsing: Tensor) -> dict[str, tuple[float, float]]:
     if not (total > 0).all():
         raise UserError("weights: expected some attention on each face, got none on one; pass weights before masking")
     maps = F.one_hot(parsing.long(), len(PARSING)).double().movedim(-1, 1)
-    cover = F.adaptive_avg_pool2d(maps, tuple(weights.shape[1:])).flatten(2)  # (B, parts, patches)
+    rows, columns = weights.shape[1:]
+    cover = F.adaptive_avg_pool2d(maps, (rows, columns)).flatten(2)  # (B, parts, patches)
     on, area = ((values / total)[:, None] * cover).sum(-1).mean(0), cover.mean(-1).mean(0)
     return {
         name: (float(on[place]), float(on[place] / area[place]))
@@ -64,7 +65,9 @@ def correlations(values: np.ndarray, units: np.ndarray) -> np.ndarray:
 def strongest(found: np.ndarray, names: Sequence[str], most: int = 3) -> list[list[tuple[str, float]]]:
     """For each row of ``(K, A)``, the names of its largest absolute values, with the values."""
     order = np.argsort(-np.abs(found), axis=1)[:, :most]
-    return [[(names[place], float(row[place])) for place in places] for row, places in zip(found, order, strict=True)]
+    return [
+        [(str(names[at]), float(row[at])) for at in places] for row, places in zip(found, order.tolist(), strict=True)
+    ]
 
 
 def unit_correlations(

@@ -73,7 +73,7 @@ def diagram(boxes: Mapping[str, Box], arrows: Sequence[tuple[str, str]], height:
                 linewidth=thick,
             )
         )
-        axis.text(box.x, box.y, box.text, ha="center", va="center", fontsize=7.5, color="black")
+        axis.text(box.x, box.y, box.text, ha="center", va="center", fontsize=8.5, color="black")
     for source, target in arrows:
         start, end = _ends(boxes[source], boxes[target])
         axis.add_patch(
@@ -95,7 +95,7 @@ def diagram(boxes: Mapping[str, Box], arrows: Sequence[tuple[str, str]], height:
                 linewidth=thick,
             )
         )
-        axis.text(x + 0.22, bottom + 0.25, kind, va="center", fontsize=7.5, color="black")
+        axis.text(x + 0.22, bottom + 0.25, kind, va="center", fontsize=8.5, color="black")
     return drawn
 
 

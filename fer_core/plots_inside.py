@@ -126,5 +126,7 @@ def reached(records: Sequence[Record], war: float) -> tuple[float, float] | None
         if not len(there):
             return None
         found.append(there[0, :2])
-    epochs, seconds = np.mean(found, axis=0) if found else (None, None)
-    return None if epochs is None else (float(epochs), float(seconds))
+    if not found:
+        return None
+    epochs, seconds = np.mean(found, axis=0)
+    return float(epochs), float(seconds)

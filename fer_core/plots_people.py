@@ -81,7 +81,8 @@ def courses(panels: Mapping[str, Mapping[str, np.ndarray]], xlabel: str) -> Figu
         for place, (name, values) in enumerate(lines.items()):
             mark = SERIES_MARKERS[place % len(SERIES_MARKERS)]
             axis.plot(values, marker=mark, markersize=4, color=SERIES[place % len(SERIES)], label=name)
-        axis.set(title=title, xlabel=xlabel)
+        axis.set_title(title, fontsize=9.5)
+        axis.set(xlabel=xlabel)
         axis.grid(color="#dddddd", linewidth=0.6)
         if len(lines) > 1:
             axis.legend()

@@ -91,7 +91,7 @@ class ClipAutt(UnitPromptMethod):
             runs = windows_of(frames, self.config.window)
             count, several = runs.shape[:2]
             seen = self.method.video(runs.flatten(0, 1)).unflatten(0, (count, several))  # (V, M, D)
-        passes, chosen = [], torch.zeros(count, dtype=torch.long)
+        passes, weights = [], seen.new_zeros(count, several)
         for step in range(self.config.steps + 1):
             last = step == self.config.steps
             with torch.set_grad_enabled(not last):
@@ -99,11 +99,12 @@ class ClipAutt(UnitPromptMethod):
                 weights = self.window_weights(seen, units.detach())
                 logits = self._classify(seen, weights, units)
             passes.append(logits.detach())
-            chosen = weights.argmax(1)
             if not last:
                 self.step(entropy(logits).mean())
         features = (weights[..., None] * seen).sum(1)
-        return Adapted(passes[-1], torch.nn.functional.normalize(features, dim=-1), torch.stack(passes), chosen)
+        return Adapted(
+            passes[-1], torch.nn.functional.normalize(features, dim=-1), torch.stack(passes), weights.argmax(1)
+        )
 
     @torch.no_grad()
     def window_entropies(self, seen: Tensor, units: Tensor) -> Tensor:

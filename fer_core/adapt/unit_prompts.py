@@ -114,7 +114,7 @@ class UnitPromptConfig(AdaptConfig):
 class UnitPromptMethod(TestTimeMethod):
     """A test-time method that tunes contexts of CLIP-AU's action units with AdamW."""
 
-    config: UnitPromptConfig
+    config: Any  # a UnitPromptConfig, of each method its own
     released = False
 
     def __init__(self, source: Method, config: Any, seed: int = 0) -> None:
