@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import fer_core
-from fer_core import cli, data, experiments, models, table_formats, tables
+from fer_core import adapt, cli, data, experiments, models, table_formats, tables
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(fer_core.__file__).parents[1])}
 
@@ -119,7 +119,7 @@ def test_experiments_are_listed(capsys):
 
 def test_methods_are_listed_with_their_settings(capsys):
     found = listed(capsys, "methods")
-    assert tuple(found) == models.names()
+    assert tuple(found) == (*models.names(), *adapt.names())
     assert found["coop"]["settings"]["context_length"] == 16
 
 

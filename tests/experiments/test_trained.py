@@ -7,7 +7,7 @@ import torch
 from fer_core import data, engine, experiments, models
 from fer_core.clip import load as load_clip
 from fer_core.errors import UserError
-from fer_core.experiments import trained
+from fer_core.experiments import running, trained
 
 UNTRAINED = {"backbone": "embedded:random"}
 
@@ -79,3 +79,18 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"no tensors")
     with pytest.raises(UserError, match="expected a whole checkpoint"):
         trained.open_file(tmp_path / "broken.safetensors")
+
+
+def test_a_method_of_other_settings_is_refused(run, tmp_path, monkeypatch):
+    record = run("linear-probe-ferplus")
+    where = {"variant": record.variant, "folder": tmp_path / "models"}
+    assert trained.load("linear-probe-ferplus", "smoke", **where).name == "linear-probe"
+    resolve = running.resolve
+
+    def with_changed_default(settings):
+        resolved = resolve(settings)
+        return {**resolved, "training": {**resolved["training"], "momentum": 0.8}}
+
+    monkeypatch.setattr(running, "resolve", with_changed_default)
+    with pytest.raises(UserError, match=r"today's settings.*--force --keep-model"):
+        trained.load("linear-probe-ferplus", "smoke", **where)
