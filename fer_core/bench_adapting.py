@@ -147,10 +147,11 @@ def _plain_autt(method: UnitPromptMethod, videos: Tensor, window: int, passes: i
     logits = videos.new_zeros(0)
     for _ in range(passes):
         chosen = []
+        with torch.no_grad():
+            units = _full_texts(method, context)
         for video in videos:
             frames = _frame_by_frame(source.clip, video)
             with torch.no_grad():
-                units = _full_texts(method, context)
                 unsure = []
                 for at in range(max(1, len(frames) - window + 1)):
                     z = source.video(frames[None, at : at + window])

@@ -321,11 +321,8 @@ def calibration_error(labels: np.ndarray, logits: np.ndarray, bins: int = 15) ->
     logits = np.asarray(logits)
     if logits.ndim != 2:
         raise UserError(f"expected logits (N, C), got shape {logits.shape}; predicted classes carry no confidence")
-    truth, predicted = predictions(labels, logits, logits.shape[1])
-    confidence = special.softmax(logits.astype(np.float64), axis=1).max(axis=1)
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gap = np.bincount(place, weights=(truth == predicted) - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(truth))
+    confidence, accuracy, count = reliability(labels, logits, bins).T
+    return float((np.abs(accuracy - confidence) * count).sum() / count.sum())
 
 
 def reliability(labels: np.ndarray, logits: np.ndarray, bins: int = 10) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from fer_core.errors import UserError
 from fer_core.experiments.loading import Experiment
+from fer_core.published import Published
 from fer_core.records import Record
 
 Score = Literal["war", "uar", "f1", "look-alikes", "index", "parameters", "flops"]
@@ -109,7 +110,7 @@ class Theirs:
     table: str
     methods: tuple[str, ...] = ()
 
-    def fits(self, number: Any) -> bool:
+    def fits(self, number: Published) -> bool:
         """Whether a published number belongs to these rows."""
         wanted = not self.methods or number.method in self.methods
         return (number.paper, number.table) == (self.paper, self.table) and wanted

@@ -109,12 +109,6 @@ def unlabelled(batch: Batch) -> Batch:
     return replace(batch, label=hidden, votes=None, action_units=None, landmarks=None, parsing=None, caption=None)
 
 
-def features_of(source: Method, videos: Batch) -> Tensor:
-    """Frame features ``(V, T, D)`` of the frozen tower, not normalised; a still is a clip of one frame."""
-    token = source.image_features(videos).class_token
-    return token if token.ndim == 3 else token[:, None]
-
-
 AdaptType = TypeVar("AdaptType", bound=type[TestTimeMethod])
 _METHODS: dict[str, type[TestTimeMethod]] = {}
 

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fer_core.adapt.base import Adapted, features_of, register
+from fer_core.adapt.base import Adapted, register
 from fer_core.adapt.unit_prompts import UnitPromptConfig, UnitPromptMethod
 from fer_core.batch import Batch
 from fer_core.errors import UserError
@@ -85,7 +85,7 @@ class ClipAutt(UnitPromptMethod):
 
     def adapt(self, videos: Batch) -> Adapted:
         """Tunes on the videos and classifies them; see :class:`TestTimeMethod`."""
-        frames = features_of(self.method, videos)
+        frames = self.method.frames(videos)
         # A window's feature does not depend on the prompts: all of them are made once, in one batch.
         with torch.no_grad():
             runs = windows_of(frames, self.config.window)

@@ -9,7 +9,7 @@ from those of the source data, which are computed once::
 Our reading, to stand on CLIP-AU's footing: the prompts are contexts before the words of action units, and the features
 are the likenesses to the units, as these are what such prompts change; one person's videos are the test data, and H is
 the mean entropy of their predictions. Paper: beta = 100 on tokens of the image tower; here the means are over N
-likenesses in place of sums, and beta is a setting tuned on validation subjects.
+likenesses in place of sums, and beta is a setting.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fer_core.adapt.base import Adapted, features_of, register
+from fer_core.adapt.base import Adapted, register
 from fer_core.adapt.unit_prompts import UnitPromptConfig, UnitPromptMethod
 from fer_core.batch import Batch
 from fer_core.errors import UserError
@@ -59,7 +59,7 @@ class PromptAlign(UnitPromptMethod):
     def remember(self, batches: Iterable[Batch]) -> None:
         """Takes mean and variance of the source's likenesses."""
         units = self.method.units()
-        seen = [self.method.likeness(self.method.video(features_of(self.method, batch)), units) for batch in batches]
+        seen = [self.method.likeness(self.method.video(self.method.frames(batch)), units) for batch in batches]
         self.statistics = _statistics(torch.cat(seen))
 
     def adapt(self, videos: Batch) -> Adapted:
@@ -67,7 +67,7 @@ class PromptAlign(UnitPromptMethod):
         if self.statistics is None:
             raise RuntimeError("expected remember() before adapt(): the source's statistics are not known")
         with torch.no_grad():
-            seen = self.method.video(features_of(self.method, videos))
+            seen = self.method.video(self.method.frames(videos))
         passes = []
         for _ in range(self.config.steps):
             units = self.prompts.units()

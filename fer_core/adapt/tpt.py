@@ -15,7 +15,7 @@ not depend on the prompts.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -44,7 +44,7 @@ class TptConfig(UnitPromptConfig):
     """
 
     together: int | None = 1
-    reset: str = "video"  # pyright: ignore[reportIncompatibleVariableOverride]
+    reset: Literal["subject", "video", "never"] = "video"
     views: int = 16
     selected: float = 0.25
     least_crop: float = 0.7

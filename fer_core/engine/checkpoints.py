@@ -56,9 +56,8 @@ def read(path: Path, device: torch.device | str = "cpu") -> tuple[Groups, dict[s
     """
     groups: Groups = {}
     place = torch.device(device)
-    where = (
-        "cpu" if place.type == "cpu" else str(place)
-    )  # among several processes it is cpu:0, which safetensors refuses
+    # Among several processes it is cpu:0, which safetensors refuses.
+    where = "cpu" if place.type == "cpu" else str(place)
     try:
         with safe_open(path, framework="pt", device=where) as file:
             state = json.loads((file.metadata() or {})[_HEADER])

@@ -116,7 +116,7 @@ class Experiment:
         profiles: Changes to ``backbone``, ``data``, ``model`` and ``training``, by profile.
         ablations: Tables of variants, by name; see :class:`Ablation`.
         source: Of a test-time method, the experiment whose trained method it adapts: data, CLIP, model and training are
-            that experiment's, in each profile, with this one's own laid over them.
+            that experiment's, in each profile, with this one's own data, model and training laid over them.
         adapt: The test-time method's config.
     """
 
@@ -139,6 +139,8 @@ class Experiment:
             raise ValueError(f"expected the name {self.method}-{self.dataset}, got {self.name!r}; rename one of them")
         if self.source is not None and not self.source.endswith(f"-{self.dataset}"):
             raise ValueError(f"source of {self.name}: expected an experiment on {self.dataset}, got {self.source!r}")
+        if self.source is not None and self.backbone != "embedded":
+            raise ValueError(f"backbone of {self.name}: expected none, as {self.source} has it, got {self.backbone!r}")
         if self.adapt and self.source is None:
             raise ValueError(f"adapt of {self.name}: expected a source to adapt, got none; name its experiment")
         for profile, changes in self.profiles.items():
@@ -173,7 +175,8 @@ class Experiment:
         if self.source is not None:
             trained = load(self.source).settings(profile)
             own = replace(trained, method=self.method, source=trained.method, adapt=self.adapt)
-            own = replace(own, data=_merge(own.data, self.data), model=_merge(own.model, self.model))
+            laid = {key: _merge(getattr(own, key), getattr(self, key)) for key in ("data", "model", "training")}
+            own = replace(own, **laid)
         changes = [self.profiles[profile], *(_nested(key, value) for key, value in (overrides or {}).items())]
         for change in changes:
             _check_changes(change, self.name)

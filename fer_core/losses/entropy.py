@@ -4,6 +4,8 @@ TENT (Wang et al. 2021, arXiv 2006.10726), equation 1; TPT (Shu et al. 2022, arX
 the mean prediction over an image's views.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,5 +23,5 @@ def entropy(logits: Tensor) -> Tensor:
 def marginal_entropy(logits: Tensor) -> Tensor:
     """Entropy of the mean prediction over views: ``(..., V, C)`` to ``(...)``."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    mean = logits.log_softmax(-1).logsumexp(-2) - torch.log(torch.tensor(float(logits.shape[-2])))
+    mean = logits.log_softmax(-1).logsumexp(-2) - math.log(logits.shape[-2])
     return -(mean.exp() * mean).sum(-1)

@@ -7,7 +7,6 @@ from fer_core import adapt, models, prompts
 from fer_core import clip as clips
 from fer_core.adapt.clip_autt import windows_of
 from fer_core.losses.entropy import entropy
-from fer_core.models.clip_au import ClipAu
 
 
 def built(source, **settings):
@@ -137,7 +136,3 @@ def test_contexts_may_start_from_words(source):
     method = built(source, start="words")
     tokens = source.clip.tokens(["a photo of a face with"]).embedding[0, 1:5]
     assert torch.equal(method.prompts.first[7], tokens)
-
-
-def test_only_a_clip_au_is_adapted(source):
-    assert isinstance(built(source).method, ClipAu)

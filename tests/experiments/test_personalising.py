@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fer_core import adapt, experiments, metrics_subjects
+from fer_core import adapt, clip, experiments, metrics_subjects, models
 from fer_core.experiments import trained
 from fer_core.faces import sets
 
@@ -75,10 +75,16 @@ def test_two_runs_with_one_seed_are_equal_and_another_seed_draws_other_contexts(
 
     one, other = run("clip-autt-facs-pain"), run("clip-autt-facs-pain", "again")
     assert records.same_result(one, other)
+    source = models.build("clip-au", clip.load("embedded:random"), ("neutral", "pain"))
+    first, same, second = (adapt.build("clip-autt", source, seed=seed).prompts.first for seed in (0, 0, 1))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, second)
 
 
 def test_a_kept_method_is_the_source(run, tmp_path):
     record = run("clip-autt-facs-pain", keep_model=True, models_dir=tmp_path / "models")
-    method = trained.open_file(trained.file_of(record.path, tmp_path / "models"))
-    assert method.name == "clip-au"
-    assert all(torch.isfinite(parameter).all() for parameter in method.parameters())
+    source = run("clip-au-facs-pain", keep_model=True, models_dir=tmp_path / "models")
+    kept, expected = (trained.open_file(trained.file_of(each.path, tmp_path / "models")) for each in (record, source))
+    assert kept.name == "clip-au"
+    for one, other in zip(kept.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(one, other)
