@@ -206,7 +206,7 @@ DEFINITIONS = (
     Definition(
         "stills-facs-still-8",
         "All methods for stills under one engine, on rendered faces (facs-still-8, test split): one CLIP, one training "
-        "split, one rule of selection, learning rates tuned on validation data. Percent, but for the entanglement "
+        "split, one rule of selection. Percent, but for the entanglement "
         "index and the trained parameters.",
         (
             Column("war", "WAR", "facs-still-8", "war"),
