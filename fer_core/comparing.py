@@ -1,6 +1,6 @@
 """Which records count, and what one experiment gains over another on the same test samples, from records alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,25 @@ def current(
     Raises:
         UserError: If a name or setting is not known, or a record is broken.
     """
-    wanted = experiments.changed(experiment, profile, overrides or {})
-    found = [
-        record
-        for record in records.iterate(folder, experiment)
-        if record.profile == profile and {k: v for k, v in record.overrides.items() if k != "data.fold"} == wanted
-    ]
+    found = with_settings(records.iterate(folder, experiment), experiment, profile, overrides or {})
     return [record for record in found if not experiments.is_stale(record)]
+
+
+def with_settings(found: Iterable[Record], experiment: str, profile: str, overrides: Mapping[str, Any]) -> list[Record]:
+    """Those records of an experiment that were measured with just these settings, stale or not.
+
+    A fold is no setting of its own: a cross-validated score is the mean over all of them.
+
+    Raises:
+        UserError: If a name or setting is not known.
+    """
+    wanted = experiments.changed(experiment, profile, overrides)
+
+    def fits(record: Record) -> bool:
+        own = {key: value for key, value in record.overrides.items() if key != "data.fold"}
+        return record.profile == profile and own == wanted
+
+    return [record for record in found if fits(record)]
 
 
 def paired(first: Sequence[Record], second: Sequence[Record], resamples: int = 2000, seed: int = 0) -> Gain:

@@ -7,14 +7,14 @@ set: what stands in it was measured on that data set and no other.
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
 
-from fer_core import experiments, published, records, table_definitions
+from fer_core import comparing, experiments, published, records, table_definitions
 from fer_core.errors import unknown
 from fer_core.published import Published
 from fer_core.records import Record
@@ -175,12 +175,7 @@ class _Measured:
         self.asked = asked
         self.backbone = experiments.load(self.name).settings(row.profile, asked).backbone
         # What ran with other settings than the row asks for never counts as the row's own.
-        wanted = experiments.changed(self.name, row.profile, asked)
-        own = [
-            record
-            for record in found(self.name)
-            if record.profile == row.profile and _without_fold(record.overrides) == wanted
-        ]
+        own = comparing.with_settings(found(self.name), self.name, row.profile, asked)
         current = [record for record in own if not experiments.is_stale(record)]
         self.records = current or own
         if self.records:
@@ -227,8 +222,3 @@ class _Measured:
 def _setting(key: str, value: Any) -> str:
     """A setting as a shell takes it."""
     return shlex.quote(f"{key}={value if isinstance(value, str) else json.dumps(value)}")
-
-
-def _without_fold(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """A fold is no variant: a cross-validated score is the mean over all of them."""
-    return {key: value for key, value in overrides.items() if key != "data.fold"}

@@ -87,6 +87,22 @@ def test_other_profiles_and_variants_never_count(tmp_path):
     assert (row.cells[0].value, row.seeds) == (50, (0,))
 
 
+def test_a_column_may_have_settings_of_its_own(tmp_path):
+    shots = {"data.limit": {"train": 8}}
+    few = Column("war_few", "WAR of 8", "ferplus", "war", overrides=(("data.limit", shots["data.limit"]),))
+    write(tmp_path, 0.5)
+    (row,) = fill(tmp_path, WAR, few).rows
+    assert [cell.kind for cell in row.cells] == ["reproduced", "not run"]
+    assert """--set 'data.limit={"train": 8}'""" in row.cells[1].note
+    write(
+        tmp_path, 0.2, variant="train=8-abc", overrides={"data.limit.train": 8},
+        config_digest=digest("coop-ferplus", shots),
+    )  # fmt: skip
+    (row,) = fill(tmp_path, WAR, few).rows
+    assert [cell.value for cell in row.cells] == [50, 20]
+    assert "'data.limit={" in row.cells[1].note
+
+
 def test_stale_records_are_shown_as_stale_only_where_there_are_no_others(tmp_path):
     write(tmp_path, 0.5, config_digest="0" * 16)
     (row,) = fill(tmp_path, WAR).rows

@@ -2,7 +2,7 @@
 
 # Each licensed data set adds its layout when it is imported.
 from fer_core.data import affectnet, bah, biovid, dfew, fer2013, ferplus, ferv39k, mafw, rafdb, stressid  # noqa: F401
-from fer_core.data.dataset import CLASSES, SPLITS, FaceDataset, MemoryDataset, balanced
+from fer_core.data.dataset import CLASSES, SPLITS, FaceDataset, Joined, MemoryDataset, balanced, few
 from fer_core.data.dataset import Subset as subset  # noqa: N813
 from fer_core.data.ferplus import duplicates_report
 from fer_core.data.loading import loader, order
@@ -10,6 +10,6 @@ from fer_core.data.registry import names, open
 from fer_core.data.transforms import Augmentation, Transform
 
 __all__ = [
-    "CLASSES", "SPLITS", "Augmentation", "FaceDataset", "MemoryDataset", "Transform", "balanced",
-    "duplicates_report", "loader", "names", "open", "order", "subset",
+    "CLASSES", "SPLITS", "Augmentation", "FaceDataset", "Joined", "MemoryDataset", "Transform", "balanced",
+    "duplicates_report", "few", "loader", "names", "open", "order", "subset",
 ]  # fmt: skip

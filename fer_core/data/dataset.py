@@ -1,7 +1,7 @@
 """What every data set offers: raw samples by position, labels by class name, a fingerprint and its facts."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cached_property
 from typing import Any
@@ -321,6 +321,75 @@ class Subset(FaceDataset):
         return {**self.dataset.facts(), **self._common_facts(), "subset_of": whole}
 
 
+class Joined(FaceDataset):
+    """Samples of several data sets as one, such as a training split and some people of the test split.
+
+    Args:
+        parts: Data sets with the same classes, and ``(M,)`` positions of the samples that are taken of each; the first
+            names the whole.
+
+    Attributes:
+        parts: As given.
+        part: ``(N,)`` int64, from which of the parts each sample comes.
+        place: ``(N,)`` int64, its position there.
+
+    Raises:
+        UserError: If there is no part, or classes differ.
+    """
+
+    def __init__(self, parts: Sequence[tuple[FaceDataset, Sequence[int] | np.ndarray | Tensor]]) -> None:
+        if not parts:
+            raise UserError("joined data sets: expected at least one, got none; name one")
+        self.parts = [(dataset, torch.as_tensor(positions, dtype=torch.int64)) for dataset, positions in parts]
+        first = self.parts[0][0]
+        other = next((dataset for dataset, _ in self.parts if dataset.classes != first.classes), None)
+        if other is not None:
+            raise UserError(
+                f"joined data sets: expected the classes of {first.name} ({', '.join(first.classes)}), got those of "
+                f"{other.name} ({', '.join(other.classes)}); join data sets of one task"
+            )
+        self.name, self.split, self.classes = first.name, first.split, first.classes
+        self.part = torch.cat([torch.full((len(places),), each) for each, (_, places) in enumerate(self.parts)])
+        self.place = torch.cat([places for _, places in self.parts])
+        self.labels = torch.cat([dataset.labels[places] for dataset, places in self.parts])
+        known = [None if dataset.subjects is None else dataset.subjects[places] for dataset, places in self.parts]
+        told = [each for each in known if each is not None]
+        self.subjects = torch.cat(told) if len(told) == len(known) else None
+        self.draws = any(dataset.draws for dataset, _ in self.parts)
+
+    @cached_property
+    def fingerprint(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """See :class:`FaceDataset`."""
+        return digest([{"of": dataset.fingerprint, "positions": places.tolist()} for dataset, places in self.parts])
+
+    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+        """See :meth:`FaceDataset.take`."""
+        return self._gathered(positions, lambda dataset, places: dataset.take(places))
+
+    def draw(self, positions: Sequence[int] | np.ndarray | Tensor, seed: int, epoch: int) -> Batch:
+        """See :meth:`FaceDataset.draw`; what is drawn depends on the position in the data set it comes from."""
+        return self._gathered(positions, lambda dataset, places: dataset.draw(places, seed, epoch))
+
+    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+        """See :meth:`FaceDataset.without_pixels`."""
+        return self._gathered(positions, lambda dataset, places: dataset.without_pixels(places))
+
+    def _gathered(self, positions: Any, take: Callable[[FaceDataset, Tensor], Batch]) -> Batch:
+        chosen = torch.as_tensor(positions, dtype=torch.int64)
+        found: dict[int, Batch] = {}
+        for number, (dataset, _) in enumerate(self.parts):
+            rows = (self.part[chosen] == number).nonzero().flatten()
+            if len(rows):
+                batch = take(dataset, self.place[chosen[rows]])
+                found |= {row: unstack(batch.take([at])) for at, row in enumerate(rows.tolist())}
+        return replace(Batch.stack([found[row] for row in range(len(chosen))]), index=chosen)
+
+    def facts(self) -> dict[str, Any]:
+        """See :meth:`FaceDataset.facts`; names the parts."""
+        parts = [{"name": each.name, "split": each.split, "samples": len(places)} for each, places in self.parts]
+        return {**self._common_facts(), "parts": parts}
+
+
 def balanced(dataset: FaceDataset, limit: int, seed: int = 0) -> FaceDataset:
     """At most ``limit`` samples, drawn evenly over the classes; a rare class gives all that it has.
 
@@ -347,3 +416,31 @@ def balanced(dataset: FaceDataset, limit: int, seed: int = 0) -> FaceDataset:
         members = shuffled[labels[shuffled] == label]
         rank[members] = np.arange(len(members))
     return Subset(dataset, np.sort(np.lexsort((labels, rank))[:limit]))
+
+
+def few(dataset: FaceDataset, shots: int, seed: int) -> FaceDataset:
+    """So many samples of each class, drawn at random.
+
+    Args:
+        dataset: Where to draw from.
+        shots: Samples of each class, at least 1.
+        seed: Decides which.
+
+    Returns:
+        A :class:`Subset` in the data set's own order.
+
+    Raises:
+        UserError: If a class has fewer samples.
+    """
+    if isinstance(shots, bool) or not isinstance(shots, int) or shots < 1:
+        raise UserError(f"shots: expected a number of at least 1, got {shots!r}; leave it out for the whole split")
+    labels, rng = dataset.labels.numpy(), np.random.default_rng(seed)
+    chosen = []
+    for label, name in enumerate(dataset.classes):
+        members = np.flatnonzero(labels == label)
+        if len(members) < shots:
+            raise UserError(
+                f"shots: expected {shots} samples of {name} in {dataset.name}, got {len(members)}; take fewer"
+            )
+        chosen.append(rng.choice(members, shots, replace=False))
+    return Subset(dataset, np.sort(np.concatenate(chosen)))

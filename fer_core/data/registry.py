@@ -1,7 +1,6 @@
 """Data sets by name."""
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from fer_core import config
@@ -10,11 +9,6 @@ from fer_core.data.dataset import FaceDataset, balanced, check_split
 from fer_core.errors import UserError, unknown
 
 _KINDS = ("stills", "clips", "subjects")
-
-
-@dataclass(frozen=True)
-class NoOptions:
-    """Embedded sets leave nothing to choose."""
 
 
 def names() -> tuple[str, ...]:
@@ -38,7 +32,8 @@ def open(
         split: ``"train"``, ``"validation"`` or ``"test"``.
         root: The folder of licensed data; ``FER_DATA_ROOT`` by default. Embedded sets need none.
         limit: At most that many samples, evenly over the classes and always the same ones; None for all.
-        **options: The data set's own options, such as ``votes="probability"`` of ``ferplus`` or ``fold=2`` of ``dfew``.
+        **options: The data set's own options, such as ``votes="probability"`` of ``ferplus`` ``fold=2`` of ``dfew``, or
+            ``frames=4`` of embedded clips.
 
     Returns:
         The data set, raw.
@@ -53,8 +48,7 @@ def open(
         raise UserError(f"limit: expected a number of at least 1, got {limit!r}; leave it out for the whole split")
     where = f"data of {name}"
     if name not in layout.LAYOUTS:
-        config.build(NoOptions, options, where)
-        return facs.Facs(name, split, limit)
+        return facs.Facs(name, split, limit, config.build(facs.FacsOptions, options, where))
     found = layout.get(name)
     whole = found.open(split, root, config.build(found.options, options, where))
     return whole if limit is None else balanced(whole, limit)

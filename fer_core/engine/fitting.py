@@ -197,7 +197,9 @@ class _Trainer:
 
         def predicted() -> Predictions:
             try:
-                return evaluate_shares(self.method, watched(), source.samples, self.processes, precision)
+                # Another data set's classes may be asked of what was trained on this one.
+                method = self.method.for_classes(source.dataset.classes)
+                return evaluate_shares(method, watched(), source.samples, self.processes, precision)
             finally:
                 self.processes.reshard(self.method)
 

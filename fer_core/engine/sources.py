@@ -3,7 +3,7 @@
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fer_core import config
 from fer_core.batch import Batch, ImageFeatures
-from fer_core.data import FaceDataset, Transform, cache, loading
+from fer_core.data import FaceDataset, Joined, Transform, cache, loading
 from fer_core.engine.processes import Processes
 from fer_core.engine.runtime import autocast
 from fer_core.errors import UserError
@@ -114,6 +114,10 @@ class Pixels(Source):
         super().__init__(dataset, batch_size, seed, processes, sampling)
         self.transform, self.workers = transform, workers
 
+    def of(self, dataset: FaceDataset) -> "Pixels":
+        """Another data set's batches, made in the same way."""
+        return Pixels(dataset, self.transform, self.batch_size, self.seed, self.processes, self.workers, self.sampling)
+
     def batches(self, chunks: list[np.ndarray], epoch: int = 0) -> Iterable[Batch]:
         """See :meth:`Source.batches`."""
         return loading.batches(self.dataset, self.transform, chunks, self.seed, epoch, self.workers)
@@ -195,13 +199,14 @@ class Features(Source):
 
     def _batch(self, positions: np.ndarray, rows: np.ndarray) -> Batch:
         """Samples at some positions, with the features of some rows of the store."""
-        if self._kept is None:
-            tokens = torch.from_numpy(self._stored[rows]).to(self.device, non_blocking=True)
-        else:
-            tokens = self._kept[torch.from_numpy(rows).to(self.device)]
-        patches = tokens[..., 1:, :] if tokens.shape[-2] > 1 else None
         # Without pixels, a method that wants them fails instead of training on something else.
-        return replace(self.dataset.without_pixels(positions), features=ImageFeatures(tokens[..., 0, :], patches))
+        return replace(self.dataset.without_pixels(positions), features=_features(self.tokens(rows)))
+
+    def tokens(self, rows: np.ndarray) -> Tensor:
+        """Some rows of the store, on the device: ``(B, [T,] 1 + patches, D)``."""
+        if self._kept is None:
+            return torch.from_numpy(self._stored[rows]).to(self.device, non_blocking=True)
+        return self._kept[torch.from_numpy(rows).to(self.device)]
 
 
 class FrameFeatures(Features):
@@ -243,8 +248,38 @@ class FrameFeatures(Features):
             yield self._batch(chunk, np.stack(numbers))
 
 
+class JoinedFeatures(Source):
+    """Features of samples of several data sets, each of which was encoded once and whole.
+
+    Args:
+        dataset: What was joined.
+        parts: Features of its data sets, in the order of ``dataset.parts``.
+    """
+
+    def __init__(self, dataset: Joined, parts: Sequence[Features]) -> None:
+        like = parts[0]
+        super().__init__(dataset, like.batch_size, like.seed, like.processes, like.sampling)
+        self.joined, self.parts = dataset, parts
+
+    def batches(self, chunks: list[np.ndarray], epoch: int = 0) -> Iterator[Batch]:
+        """See :meth:`Source.batches`."""
+        for chunk in chunks:
+            part, place = self.joined.part[chunk].numpy(), self.joined.place[chunk].numpy()
+            found = [source.tokens(place[part == number]) for number, source in enumerate(self.parts)]
+            # Back from the order of the parts to that of the chunk.
+            tokens = torch.cat(found)[torch.from_numpy(np.argsort(np.argsort(part, kind="stable")))]
+            yield replace(self.dataset.without_pixels(chunk), features=_features(tokens))
+
+
+def _features(tokens: Tensor) -> ImageFeatures:
+    """Stored tokens, the class token first, as features."""
+    return ImageFeatures(tokens[..., 0, :], tokens[..., 1:, :] if tokens.shape[-2] > 1 else None)
+
+
 def encoded(pixels: Pixels, clip: Any, patches: bool, precision: str, drawn: bool = False) -> Source:
     """The features of a split, or its pixels where the features find no room.
+
+    Of joined data sets, each is encoded whole; pixels stand for them where frames are drawn.
 
     Args:
         pixels: The un-augmented split.
@@ -253,6 +288,10 @@ def encoded(pixels: Pixels, clip: Any, patches: bool, precision: str, drawn: boo
         precision: As of :class:`Features`.
         drawn: Whether training draws frames of this split in each epoch.
     """
+    if isinstance(pixels.dataset, Joined):
+        parts = [encoded(pixels.of(dataset), clip, patches, precision, drawn) for dataset, _ in pixels.dataset.parts]
+        stored = [part for part in parts if type(part) is Features]
+        return JoinedFeatures(pixels.dataset, stored) if len(stored) == len(parts) else pixels
     try:
         return (FrameFeatures if drawn else Features)(pixels, clip, patches, precision)
     except UserError as error:

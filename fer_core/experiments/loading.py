@@ -13,6 +13,7 @@ from fer_core import config
 from fer_core.errors import UserError, unknown
 
 PROFILES = ("smoke", "quick", "full", "paper")
+PROTOCOLS = ("splits", "leave-one-out")
 _PACKAGE = "fer_core.experiments"
 
 
@@ -53,12 +54,15 @@ class Settings:
         backbone: Name of the CLIP.
         data: Options of the data set; and of any: ``limit`` (most samples, by split) makes a class-balanced subset,
             ``annotations`` (``data.annotations.AnnotatorOptions``) adds landmarks and parsing maps, ``descriptions``
-            (a file of ``fer-core describe clips``) gives captions.
+            (a file of ``fer-core describe clips``) gives captions, ``shots`` takes so many training samples of each
+            class, others for each seed.
         model: The method's config.
         training: The engine's ``Training``.
         source: Name of the method that is trained, where ``method`` is a test-time method; ``model`` and ``training``
             are its.
         adapt: The test-time method's config.
+        protocol: Who trains and who is tested; see :mod:`fer_core.experiments.protocols`.
+        train_on: Another data set to train on, by ``dataset`` and its options as in ``data``; empty for the own one.
     """
 
     method: str
@@ -69,6 +73,12 @@ class Settings:
     training: dict[str, Any] = field(default_factory=dict)
     source: str | None = None
     adapt: dict[str, Any] = field(default_factory=dict)
+    protocol: str = "splits"
+    train_on: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise unknown("protocol", self.protocol, PROTOCOLS)
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,8 @@ class Ablation:
 
 
 # What --set and a profile may change: another method or data set would be another experiment.
-_CHANGEABLE = ("backbone", "data", "model", "training", "adapt")
+_CHANGEABLE = ("backbone", "protocol", "train_on", "data", "model", "training", "adapt")
+_WORDS = ("backbone", "protocol")
 
 
 @dataclass(frozen=True)
@@ -195,9 +206,9 @@ def _check_changes(changes: Any, where: str) -> None:
     for key, value in changes.items():
         if key not in _CHANGEABLE:
             raise unknown(f"setting of {where}", key, _CHANGEABLE)
-        if key == "backbone" and not isinstance(value, str):
-            raise UserError(f"{where}: expected a name for backbone, got {value!r}")
-        if key != "backbone" and not isinstance(value, Mapping):
+        if key in _WORDS and not isinstance(value, str):
+            raise UserError(f"{where}: expected a name for {key}, got {value!r}")
+        if key not in _WORDS and not isinstance(value, Mapping):
             raise UserError(f"{where}: expected settings of {key}, got {value!r}; name one, such as {key}.NAME=VALUE")
 
 

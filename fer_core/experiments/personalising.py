@@ -1,6 +1,6 @@
 """The test-time half of an experiment: a trained source meets the people of the test split."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,13 @@ from torch import Tensor
 from fer_core import adapt, data, engine, metrics, models
 from fer_core.adapt import TestTimeMethod
 from fer_core.batch import Batch
-from fer_core.engine.personalising import Personalised
 from fer_core.engine.personalising import personalise as meet
 from fer_core.engine.sources import Pixels, Source, encoded
 from fer_core.errors import UserError
 from fer_core.experiments import measuring
 from fer_core.experiments.loading import Settings
+
+_SCORES = ("war", "uar", "f1")
 
 
 @dataclass
@@ -24,18 +25,16 @@ class Personal:
 
     Args:
         predictions: On the test split.
-        scores: Further metrics of the record: ``validation`` (means over the people held out of training, for tuning),
-            ``passes`` (means over people after each pass) and ``chosen_by_labels`` (the pass that looking at the labels
-            would have chosen: an oracle, no result), where the method makes passes.
-        test_chosen: ``war``, ``uar`` and ``f1`` of that pass over all samples; of the predictions where there are no
-            passes to choose from.
+        passes: ``(P, N, C)`` logits of each pass, in the order of ``predictions``; None where the method makes none.
+        validation: ``war``, ``uar`` and ``f1``, means over the people held out of training, for tuning; None without
+            such people.
         parameters: How many values were adapted.
         seconds: Of adaptation and prediction on the test split.
     """
 
     predictions: engine.Predictions
-    scores: dict[str, Any]
-    test_chosen: dict[str, float]
+    passes: np.ndarray | None
+    validation: dict[str, float] | None
     parameters: int
     seconds: float
 
@@ -69,20 +68,55 @@ def personalise(
     if type(method).remember is not TestTimeMethod.remember:
         method.remember(_hidden(opened["train"], processes))
     said = meet(method, opened["test"], processes.device)
-    scores: dict[str, Any] = {}
+    validation = None
     if len(splits["validation"]):
         held = meet(method, opened["validation"], processes.device).predictions
-        told = _by_subject(splits["validation"], held.labels, held.logits, held.index)
-        scores["validation"] = {name: told[name] for name in ("war", "uar", "f1")}
+        told = _by_subject(splits["validation"], held, held.logits)
+        validation = {name: told[name] for name in _SCORES}
     for parameter in own:
         parameter.requires_grad_(True)
-    best = said.predictions.logits
-    if said.passes is not None:
-        scores |= _passes(splits["test"], said)
-        best = said.passes[scores["chosen_by_labels"]["pass"]]
-    chosen = metrics.summary(said.predictions.labels, best, splits["test"].classes)
-    chosen = {name: chosen[name] for name in ("war", "uar", "f1")}
-    return Personal(said.predictions, scores, chosen, method.adapted_parameters, said.seconds)
+    return Personal(said.predictions, said.passes, validation, method.adapted_parameters, said.seconds)
+
+
+def joined(parts: Sequence[Personal], predictions: engine.Predictions) -> Personal | None:
+    """What came of several, each of which met other people.
+
+    Args:
+        parts: One after another; empty for None.
+        predictions: Theirs, in their order.
+    """
+    if not parts:
+        return None
+    passes = [part.passes for part in parts if part.passes is not None]
+    held = [part.validation for part in parts if part.validation is not None]
+    return Personal(
+        predictions,
+        np.concatenate(passes, axis=1) if passes else None,
+        {name: float(np.mean([scores[name] for scores in held])) for name in _SCORES} if held else None,
+        parts[-1].parameters,
+        sum(part.seconds for part in parts),
+    )
+
+
+def scores(test: data.FaceDataset, personal: Personal) -> tuple[dict[str, Any], dict[str, float]]:
+    """What a record says of it beside the scores of its predictions.
+
+    Returns:
+        Further metrics: ``validation``, ``passes`` (means over people after each pass) and ``chosen_by_labels`` (the
+        pass that looking at the labels would have chosen: an oracle, no result), where the method makes passes. And
+        ``war``, ``uar`` and ``f1`` of that pass over all samples; of the predictions where there are no passes.
+    """
+    found: dict[str, Any] = {} if personal.validation is None else {"validation": personal.validation}
+    said, best = personal.predictions, personal.predictions.logits
+    if personal.passes is not None:
+        each = [_by_subject(test, said, outputs) for outputs in personal.passes]
+        passes = {name: [told[name] for told in each] for name in _SCORES}
+        chosen = int(np.argmax(passes["war"]))
+        found["passes"] = passes
+        found["chosen_by_labels"] = {"pass": chosen, **{name: passes[name][chosen] for name in passes}}
+        best = personal.passes[chosen]
+    over_all = metrics.summary(said.labels, best, test.classes)
+    return found, {name: over_all[name] for name in _SCORES}
 
 
 def _source(
@@ -99,16 +133,6 @@ def _hidden(source: Source, processes: engine.Processes) -> Iterator[Batch]:
         yield adapt.unlabelled(batch.to(processes.device))
 
 
-def _by_subject(split: data.FaceDataset, labels: np.ndarray, outputs: np.ndarray, index: np.ndarray) -> dict[str, Any]:
+def _by_subject(split: data.FaceDataset, said: engine.Predictions, outputs: np.ndarray) -> dict[str, Any]:
     assert isinstance(split.subjects, Tensor)
-    return measuring.by_subject(labels, outputs, split.subjects.numpy()[index], split.classes)
-
-
-def _passes(test: data.FaceDataset, said: Personalised) -> dict[str, Any]:
-    """Means over people after each pass, and the best of them."""
-    assert said.passes is not None
-    labels, index = said.predictions.labels, said.predictions.index
-    each = [_by_subject(test, labels, outputs, index) for outputs in said.passes]
-    passes = {name: [told[name] for told in each] for name in ("war", "uar", "f1")}
-    best = int(np.argmax(passes["war"]))
-    return {"passes": passes, "chosen_by_labels": {"pass": best, **{name: passes[name][best] for name in passes}}}
+    return measuring.by_subject(said.labels, outputs, split.subjects.numpy()[said.index], split.classes)

@@ -18,12 +18,8 @@ import numpy as np
 import torch
 
 from fer_core import adapt, clip, config, data, embedded, engine, hardware, models, records
-from fer_core.data import align_folder, annotated, annotations, layout
-from fer_core.data.dataset import Subset, Wrapped
-from fer_core.data.files import ClipFiles, ImageFiles
-from fer_core.descriptions.captioned import Captioned
 from fer_core.errors import UserError
-from fer_core.experiments import measuring, personalising, trained
+from fer_core.experiments import measuring, opening, personalising, protocols, trained
 from fer_core.experiments.loading import Settings, flat, load
 from fer_core.faces import sets
 from fer_core.folders import cache_folder
@@ -32,9 +28,6 @@ from fer_core.records import Record
 logger = logging.getLogger(__name__)
 
 SPLIT = "test"
-
-# Options of `data` that any data set takes: most samples; who finds landmarks and parsing maps; a file of descriptions.
-_OURS = ("limit", "annotations", "descriptions")
 
 
 def resolve(settings: Settings) -> dict[str, Any]:
@@ -47,10 +40,14 @@ def resolve(settings: Settings) -> dict[str, Any]:
     method_config = models.get(trained_name).Config
     training = config.plain(config.build(engine.Training, settings.training, "training"))
     del training["workers"]
-    personal = {}
+    further: dict[str, Any] = {}
+    if settings.protocol != "splits":
+        further["protocol"] = settings.protocol
+    if settings.train_on:
+        further["train_on"] = {"dataset": opening.trained_on(settings), **opening.train_options(settings)}
     if settings.source is not None:
         adapting = config.build(adapt.get(settings.method).Config, settings.adapt, f"adapt of {settings.method}")
-        personal = {"source": settings.source, "adapt": config.plain(adapting)}
+        further |= {"source": settings.source, "adapt": config.plain(adapting)}
     return {
         "method": settings.method,
         "dataset": settings.dataset,
@@ -58,31 +55,11 @@ def resolve(settings: Settings) -> dict[str, Any]:
         # What ships with the project can change under its name: records made with an older one are stale.
         "weights": _embedded_weights() if settings.backbone == "embedded" else None,
         "faces": sets.GENERATOR_VERSION if settings.dataset in sets.names() else None,
-        "data": _data(settings),
+        "data": opening.options(settings.dataset, settings.data),
         "model": config.plain(config.build(method_config, settings.model, f"model of {trained_name}")),
         "training": training,
-        **personal,
+        **further,
     }
-
-
-def _data(settings: Settings) -> dict[str, Any]:
-    """The data set's options, defaults included, but not where its pixels are kept or which folder holds its lists."""
-    options = {key: value for key, value in settings.data.items() if key not in _OURS}
-    if settings.dataset in layout.LAYOUTS:
-        kind = layout.LAYOUTS[settings.dataset].options
-        options = config.plain(config.build(kind, options, f"data of {settings.dataset}"))
-        options.pop("store", None)
-    for key, value in options.items():
-        if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
-            options[key] = Path(value).name
-    kept = {key: settings.data[key] for key in ("limit",) if key in settings.data}
-    if "descriptions" in settings.data:
-        kept["descriptions"] = Path(settings.data["descriptions"]).name
-    if "annotations" in settings.data:
-        # Which model and files were used is in the data's fingerprint.
-        built = config.build(annotations.AnnotatorOptions, settings.data["annotations"], "data.annotations")
-        kept["annotations"] = {"name": built.name, "several": built.several}
-    return config.plain({**options, **kept})
 
 
 def _portable(backbone: str) -> str:
@@ -191,6 +168,10 @@ def run(
     own = resolve(experiment.settings(profile))
     settings = experiment.settings(profile, overrides)
     resolved = resolve(settings)
+    if keep_model and settings.protocol != "splits":
+        raise UserError(
+            f"keep_model: expected the protocol splits, got {settings.protocol}, which trains several; drop it"
+        )
     processes = engine.Processes(_device(device))
     target = processes.device
     differing = _changed(own, resolved)
@@ -199,8 +180,7 @@ def run(
     variant = records.variant_name({key: value for key, value in differing.items() if key != "data.fold"})
     training = config.build(engine.Training, settings.training, "training")
     with clock.phase("data"), processes.main_first():
-        splits = {split: _open(settings, split, data_root) for split in data.SPLITS}
-        fingerprint = config.digest({split: dataset.fingerprint for split, dataset in splits.items()})
+        splits, fingerprint = opening.splits(settings, data_root, seed)
         test = splits[SPLIT]
     with clock.phase("clip"):
         tower = clip.load(settings.backbone, device=target)
@@ -211,24 +191,16 @@ def run(
     if there and kept and (there.config_digest, there.fingerprint, there.weights) == identity:
         logger.info("%s is there already, with these settings, data and weights; --force runs it again", there.path)
         return there
-    engine.seed_everything(seed)  # a method draws its starting values when it is built
-    method = models.build(settings.source or settings.method, tower, test.classes, settings.model)
     checkpoint = cache_folder() / "checkpoints" / f"{path.stem}-{config.digest([name, *identity])}.safetensors"
     if force and processes.main:
-        checkpoint.unlink(missing_ok=True)
+        _forget(checkpoint)
     processes.wait()
-    fit = engine.fit(
-        method, splits["train"], splits["validation"], test, training, seed=seed, device=target, progress=progress,
-        checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, log_dir=log_dir,
-    )  # fmt: skip
-    assert fit.test is not None
-    told, scores, selection = fit.test, {}, _selection(training, fit)
-    trained_numbers = sum(each.numel() for each in method.parameters() if each.requires_grad)
-    if settings.source is not None:
-        personal = personalising.personalise(settings, method, splits, training, seed, processes)
-        told, scores, trained_numbers = personal.predictions, personal.scores, personal.parameters
-        fit.phases["adaptation"] = personal.seconds
-        selection["test_chosen"] = {"epoch": fit.selected_epoch, **personal.test_chosen}
+    means = protocols.Means(tower, seed, processes, checkpoint, checkpoint_seconds, progress, log_dir)
+    told = protocols.carry_out(settings, splits, means)
+    selection, further = _selection(training, told), {}
+    if told.personal is not None:
+        further, chosen = personalising.scores(test, told.personal)
+        selection["test_chosen"] = {"epoch": told.selected_epoch, **chosen}
     sample = data.Transform(tower.image_size, tower.mean, tower.std, train=False)(test.take([0]), seed, 0).to(target)
     record = Record(
         experiment=name,
@@ -243,38 +215,34 @@ def run(
         seed=seed,
         config=resolved,
         config_digest=identity[0],
-        metrics=measuring.scores(test, told) | scores,
+        metrics=measuring.scores(test, told.predictions) | further,
         selection=selection,
-        history=fit.history,
-        trainable_parameters=trained_numbers,
-        flops=measuring.flops(method, sample),
-        seconds=clock.seconds(fit.phases),
-        peak_memory=fit.peak_memory,
+        history=told.history,
+        trainable_parameters=told.trainable,
+        flops=measuring.flops(told.method, sample),
+        seconds=clock.seconds(told.phases),
+        peak_memory=told.peak_memory,
         hardware=hardware.describe(target),
         versions=hardware.versions(),
         commit=hardware.commit(),
         variant=variant,
         overrides=differing,
-        alignment=_alignment(test),
-        predictions=_predictions(test, told),
+        alignment=opening.alignment(test),
+        predictions=_predictions(test, told.predictions),
     )
     if processes.main:
         if keep_model:
-            logger.info("wrote %s", trained.keep(method, record, models_dir))
+            logger.info("wrote %s", trained.keep(told.method, record, models_dir))
         logger.info("wrote %s", records.write(record, records_dir))
-        checkpoint.unlink(missing_ok=True)
+        _forget(checkpoint)
     return record
 
 
-def _alignment(dataset: data.FaceDataset) -> str | None:
-    """Digest of the transform that aligned the faces of a data set, if a note beside its files says so."""
-    while isinstance(dataset, Subset | Wrapped):
-        dataset = dataset.dataset
-    if not isinstance(dataset, ImageFiles | ClipFiles):
-        return None
-    first = dataset.listing.folder / dataset.listing.entries[0].path
-    note = align_folder.aligned_by(first.parent)
-    return None if note is None else note["digest"]
+def _forget(checkpoint: Path) -> None:
+    """Deletes a run's checkpoint, and those of the methods that it trains one after another."""
+    for path in checkpoint.parent.glob(f"*{checkpoint.suffix}"):
+        if path.name.startswith(checkpoint.stem):
+            path.unlink(missing_ok=True)
 
 
 class _Clock:
@@ -306,23 +274,6 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _open(settings: Settings, split: str, root: str | Path | None) -> data.FaceDataset:
-    options = {key: value for key, value in settings.data.items() if key not in _OURS}
-    limit = settings.data.get("limit")
-    if isinstance(limit, Mapping):
-        unknown = next((key for key in limit if key not in data.SPLITS), None)
-        if unknown is not None:
-            raise UserError(f"data.limit: expected splits of {', '.join(data.SPLITS)}, got {unknown!r}; rename it")
-        limit = limit.get(split)
-    opened = data.open(settings.dataset, split, root, limit=limit, **options)
-    if "annotations" in settings.data:
-        chosen = config.build(annotations.AnnotatorOptions, settings.data["annotations"], "data.annotations")
-        opened = annotated.annotated(opened, annotations.annotator(chosen))
-    if "descriptions" in settings.data:
-        opened = Captioned(opened, settings.data["descriptions"])
-    return opened
-
-
 def _there(folder: str | Path | None, path: Path) -> Record | None:
     found = Path(folder or records.default_folder()) / path
     return records.read(found) if found.is_file() else None
@@ -335,8 +286,8 @@ def _predictions(test: data.FaceDataset, said: engine.Predictions) -> dict[str, 
     return records.Predicted(said.labels[order], said.logits[order].argmax(axis=1), subjects).plain()
 
 
-def _selection(training: engine.Training, fit: engine.Fit) -> dict[str, Any]:
+def _selection(training: engine.Training, told: protocols.Outcome) -> dict[str, Any]:
     """How the model was chosen, and what choosing it by its test accuracy would have given."""
-    best = max((row for row in fit.history if row["test"] is not None), key=lambda row: row["test"]["war"])
+    best = max((row for row in told.history if row["test"] is not None), key=lambda row: row["test"]["war"])
     chosen = {"epoch": best["epoch"], **best["test"]}
-    return {"rule": training.selection, "epoch": fit.selected_epoch, "test_chosen": chosen}
+    return {"rule": training.selection, "epoch": told.selected_epoch, "test_chosen": chosen}

@@ -1,7 +1,5 @@
 """Parsing maps and landmarks as pictures that an image tower can look at."""
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -49,18 +47,3 @@ def landmark_picture(landmarks: Tensor, size: int, spread: float = 0.012) -> Ten
     for point in range(landmarks.shape[-2]):  # one by one: all at once would take 68 pictures of memory
         torch.maximum(picture, column[..., point, :, None] * row[..., point, None, :], out=picture)
     return picture.unsqueeze(-3).expand(shape)
-
-
-def sentences(text: str, words: int = 40) -> list[str]:
-    """A description cut at its sentences, and long sentences after some words, so that each fits a text tower.
-
-    Args:
-        text: A description.
-        words: Most words of a piece; a word is seldom more than two of CLIP's tokens.
-    """
-    pieces: list[str] = []
-    for sentence in text.replace("\n", " ").replace("!", ".").replace("?", ".").split("."):
-        found = sentence.split()
-        count = math.ceil(len(found) / words)
-        pieces += [" ".join(found[place * words : (place + 1) * words]) + "." for place in range(count)]
-    return pieces

@@ -1,7 +1,12 @@
 """Light models of time on the features of frames."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from fer_core.errors import UserError
+
+_INIT = 0.02
 
 
 class TemporalConvolution(nn.Module):
@@ -22,3 +27,50 @@ class TemporalConvolution(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """One feature ``(B, D)`` of each run of frames ``(B, T, D)``."""
         return F.gelu(self.convolution(frames.transpose(1, 2))).mean(-1)
+
+
+class TemporalTransformer(nn.Module):
+    """A class token among the frames, a transformer over time, and what the class token has gathered.
+
+    The temporal model of DFER-CLIP (Zhao and Patras 2023, arXiv 2308.13382) and EmoCLIP (Foteinopoulou and Patras 2024,
+    arXiv 2310.16640). Our reading: what is gathered goes through a matrix that starts at zero and is added to the mean
+    of the frames, so that training starts at frame-averaged CLIP; layers are normalised before, not after.
+
+    Args:
+        width: Width D of the features.
+        layers: Number of encoder layers.
+        heads: Attention heads; D is a multiple of them.
+        frames: Most frames of a clip.
+
+    Raises:
+        UserError: If the width is no multiple of the heads.
+    """
+
+    def __init__(self, width: int, layers: int = 1, heads: int = 8, frames: int = 16) -> None:
+        super().__init__()
+        if layers < 1 or heads < 1 or width % heads:
+            raise UserError(
+                f"expected at least one layer and heads that divide a width of {width}, got {layers} and {heads}; "
+                "choose others"
+            )
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.token = nn.Parameter(torch.randn(1, 1, width) * _INIT)
+        self.place = nn.Parameter(torch.randn(1, frames + 1, width) * _INIT)
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.out = nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """One feature ``(B, D)`` of each run of frames ``(B, T, D)``.
+
+        Raises:
+            ValueError: If clips are longer than the learned places in time.
+        """
+        count = frames.shape[1]
+        if count >= self.place.shape[1]:
+            raise ValueError(f"expected clips of at most {self.place.shape[1] - 1} frames, got {count}")
+        tokens = torch.cat([self.token.expand(len(frames), -1, -1), frames], 1) + self.place[:, : count + 1]
+        return frames.mean(1) + self.out(self.encoder(tokens)[:, 0])

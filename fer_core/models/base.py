@@ -119,6 +119,31 @@ class Method(nn.Module, ABC):
         ]
         return [group for group in groups if group["params"]]
 
+    def for_classes(self, classes: Sequence[str]) -> "Method":
+        """The trained method, asked of other classes: what it has learned beside the texts of those.
+
+        Args:
+            classes: Class names of another data set.
+
+        Returns:
+            The method itself where its classes are the same, else another one with equal parameters.
+
+        Raises:
+            UserError: If it has learned something for each of its own classes.
+        """
+        if tuple(classes) == self.classes:
+            return self
+        other = type(self)(self.clip, classes, self.config)
+        learned = dict(self.named_parameters())
+        for name, parameter in other.named_parameters():
+            if parameter.shape != learned[name].shape:
+                raise UserError(
+                    f"{self.name}: expected the classes {', '.join(self.classes)}, got {', '.join(classes)}; {name} "
+                    "holds numbers for each class, choose a method or setting that learns none"
+                )
+            parameter.data.copy_(learned[name])
+        return other.eval()
+
     def image_features(self, batch: Batch, patches: bool = False) -> ImageFeatures:
         """Features of the frozen image tower: the batch's cached ones, else encoded from its pixels."""
         if batch.features is not None:
@@ -148,6 +173,24 @@ def cosine_logits(features: Tensor, prototypes: Tensor, scale: float) -> Tensor:
     """
     with torch.autocast(features.device.type, enabled=False):
         return scale * features @ prototypes.T
+
+
+def split_groups(groups: list[dict[str, Any]], tower: nn.Module | None, share: float) -> list[dict[str, Any]]:
+    """Parameter groups in which a tower's parameters have a share of the learning rate.
+
+    Args:
+        groups: As :meth:`Method.parameter_groups` gives them.
+        tower: The tower, or None.
+        share: Of the learning rate.
+    """
+    own = set() if tower is None else {id(parameter) for parameter in tower.parameters()}
+    found = []
+    for group in groups:
+        for inside, factor in ((True, share), (False, 1.0)):
+            chosen = [parameter for parameter in group["params"] if (id(parameter) in own) == inside]
+            if chosen:
+                found.append({**group, "params": chosen, "lr": factor * group["lr"]})
+    return found
 
 
 MethodType = TypeVar("MethodType", bound=type[Method])

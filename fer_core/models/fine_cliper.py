@@ -34,7 +34,8 @@ from fer_core.batch import Batch
 from fer_core.clip import Clip
 from fer_core.descriptions.masking import mask
 from fer_core.errors import UserError, unknown
-from fer_core.layers.maps import landmark_picture, parsing_picture, sentences
+from fer_core.layers.described import describe
+from fer_core.layers.maps import landmark_picture, parsing_picture
 from fer_core.layers.video_adapters import Bottleneck, VideoAdapters
 from fer_core.models.base import Method, Output, SupervisedConfig, normalise, pool, register
 
@@ -186,14 +187,9 @@ class FineCliper(Method):
         adapters = self.adapters[self._set_of(stream)].of(image.shape[1])  # pyright: ignore[reportCallIssue]
         return pool(self.clip.encode_image(image, adapters=adapters, patches=False).class_token)
 
-    @torch.no_grad()
     def descriptions(self, captions: Sequence[str]) -> Tensor:
         """Text features ``(B, D)`` of descriptions, normalised: the mean over their sentences."""
-        rows = [sentences(mask(text) if self.config.masked else text) for text in captions]
-        if not all(rows):
-            raise UserError("descriptions: expected a text for each clip, got an empty one; describe it again")
-        told = self.clip.fixed_texts([sentence for row in rows for sentence in row])
-        return normalise(torch.stack([part.mean(0) for part in told.split([len(row) for row in rows])]))
+        return describe(self.clip, [mask(text) if self.config.masked else text for text in captions])
 
     # --- scores
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fer_core.data import CLASSES, MemoryDataset, balanced, subset
+from fer_core.data import CLASSES, Joined, MemoryDataset, balanced, few, subset
 from fer_core.data.dataset import unstack
 from fer_core.errors import UserError
 
@@ -68,6 +68,33 @@ def test_subset_counts_for_itself() -> None:
     assert len({part.fingerprint, data.fingerprint, subset(data, [2, 3]).fingerprint}) == 3
 
 
+def test_joined_data_sets_are_one() -> None:
+    one = make([0, 1, 2, 3], subject=np.array([5, 5, 6, 6]))
+    other = make([4, 5, 6], subject=np.array([7, 8, 8]))
+    whole = Joined([(one, [3, 0]), (other, [1, 2])])
+    assert whole.labels.tolist() == [3, 0, 5, 6]
+    assert whole.subjects.tolist() == [6, 5, 8, 8]
+    batch = whole.take([2, 0, 3])
+    assert (batch.label.tolist(), batch.index.tolist()) == ([5, 3, 6], [2, 0, 3])
+    assert batch.image[:, 0, 0, 0].tolist() == [1, 3, 2]
+    assert batch.caption == ["face 1", "face 3", "face 2"]
+    assert torch.equal(whole.draw([1], 0, 0).image, one.take([0]).image)
+    bare = whole.without_pixels([3, 1])
+    assert (bare.label.tolist(), tuple(bare.image.shape)) == ([6, 0], (2, 0))
+    assert whole.facts()["parts"][1] == {"name": "toy", "split": "train", "samples": 2}
+    assert whole.facts()["counts"]["contempt"] == 0
+    assert whole.fingerprint != Joined([(one, [0, 3]), (other, [1, 2])]).fingerprint
+    assert Joined([(one, [0]), (make([1]), [0])]).subjects is None
+
+
+def test_joined_data_sets_must_have_the_same_classes() -> None:
+    other = MemoryDataset("words", "train", ("a", "b"), {"image": np.zeros((1, 1, 4, 4)), "label": [0]}, "", "")
+    with pytest.raises(UserError, match=r"the classes of toy .*, got those of words"):
+        Joined([(make([0]), [0]), (other, [0])])
+    with pytest.raises(UserError, match="expected at least one, got none"):
+        Joined([])
+
+
 def test_memory_draws_nothing_and_knows_its_people() -> None:
     data = make([0, 1, 2], subject=[7, 7, 9])
     drawn, taken = data.draw([2, 0], seed=1, epoch=3), data.take([2, 0])
@@ -107,3 +134,19 @@ def test_unstack_undoes_stack() -> None:
     again = unstack(type(sample).stack([sample]))
     assert torch.equal(again.votes, sample.votes)
     assert again.caption == "face 1"
+
+
+def test_few_are_so_many_of_each_class() -> None:
+    names = ("a", "b", "c")
+    labels = [0] * 9 + [1] * 5 + [2] * 4
+    whole = MemoryDataset("toy", "train", names, {"image": np.zeros((18, 1, 4, 4)), "label": labels}, "f", "")
+    drawn = [few(whole, 3, seed) for seed in range(20)]
+    for part in drawn:
+        assert torch.bincount(part.labels).tolist() == [3, 3, 3]
+        assert part.positions.tolist() == sorted(part.positions.tolist())
+    assert torch.equal(few(whole, 3, 4).positions, drawn[4].positions)
+    assert set(torch.cat([part.positions for part in drawn]).tolist()) == set(range(18))
+    with pytest.raises(UserError, match="expected 5 samples of c in toy, got 4"):
+        few(whole, 5, 0)
+    with pytest.raises(UserError, match="expected a number of at least 1, got 0"):
+        few(whole, 0, 0)

@@ -9,6 +9,7 @@ import torch
 import fer_core.faces
 from fer_core import data
 from fer_core.data.facs import Facs
+from fer_core.errors import UserError
 
 CLASSES = ("neutral", "happiness", "sadness")
 
@@ -85,3 +86,22 @@ def test_opens_a_real_set() -> None:
     size = sample.image.shape[-1]
     batch = data.Transform(size, (0.5,) * 3, (0.5,) * 3, train=True, augmentation=chosen)(opened.take(range(16)))
     assert batch.action_units.shape == opened.take(range(16)).action_units.shape
+
+
+def test_clips_may_give_fewer_frames(rendered: SimpleNamespace) -> None:
+    if rendered.image.ndim == 4:
+        with pytest.raises(UserError, match="at most the 0 that clips of facs-toy have, got 2"):
+            data.open("facs-toy", "test", frames=2)
+        return
+    few = data.open("facs-toy", "test", frames=2)
+    batch = few.take([4, 1])
+    for name in ("image", "action_units", "landmarks", "parsing"):
+        assert torch.equal(getattr(batch, name), getattr(rendered, name)[[4, 1]][:, [1, 3]]), name
+    assert few.fingerprint != rendered.fingerprint
+    assert data.open("facs-toy", "test", frames=4).fingerprint != few.fingerprint
+    with pytest.raises(UserError, match="at most the 4 that clips of facs-toy have, got 5"):
+        data.open("facs-toy", "test", frames=5)
+    with pytest.raises(UserError, match="frames: expected at least 1, got 0"):
+        data.open("facs-toy", "test", frames=0)
+    with pytest.raises(UserError, match="unknown setting of data of facs-toy 'frame'"):
+        data.open("facs-toy", "test", frame=2)

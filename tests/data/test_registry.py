@@ -46,7 +46,7 @@ def test_opens_by_name_with_options_and_limit(layout) -> None:
         (("ferplus", "testing"), {}, "unknown split 'testing'; did you mean 'test'?"),
         (("ferplus", "test"), {"vote": "majority"}, "setting of data of ferplus 'vote'; did you mean 'votes'"),
         (("ferplus", "test"), {"votes": "major"}, "data of ferplus.votes 'major'; did you mean 'majority'"),
-        (("facs-still-8", "test"), {"votes": "majority"}, "setting of data of facs-still-8 'votes'; known: none"),
+        (("facs-still-8", "test"), {"votes": "majority"}, "setting of data of facs-still-8 'votes'; known: frames"),
         (("ferplus", "test"), {"limit": "5"}, "limit: expected a number of at least 1, got '5'"),
         (("ferplus", "test"), {"limit": True}, "limit: expected a number of at least 1, got True"),
         (("ferplus", "test"), {"limit": 0}, "limit: expected a number of at least 1, got 0"),

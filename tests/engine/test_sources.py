@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy import TRAIN, Tower, Toy, fitted, same, weights
+from toy import TEST, TRAIN, Tower, Toy, fitted, same, weights
 
 from fer_core import engine
 from fer_core.batch import Batch, ImageFeatures
-from fer_core.data import MemoryDataset, Transform, cache, order
+from fer_core.data import Joined, MemoryDataset, Transform, cache, order
 from fer_core.engine import Processes, Training, sources
-from fer_core.engine.sources import Features, Pixels, encoded
+from fer_core.engine.sources import Features, JoinedFeatures, Pixels, encoded
 from fer_core.errors import UserError
 
 TRANSFORM = Transform(8, Tower.mean, Tower.std)
@@ -90,6 +90,29 @@ def test_the_name_of_a_store_stands_for_all_that_made_it(fresh_cache: Path) -> N
     sample = MemoryDataset("toy", "train", TRAIN.classes, changed, "another fingerprint", "")
     counts = [made(other), made(Tower(), sample), made(Tower(), patches=True), made(Tower(), precision="bf16")]
     assert counts == [2, 3, 4, 5]
+
+
+def test_joined_data_sets_are_encoded_once_each(fresh_cache: Path) -> None:
+    joined = Joined([(TEST, [5, 2, 9]), (TRAIN, [7, 1, 30, 0])])
+    tower = Tower()
+    source = encoded(Pixels(joined, TRANSFORM, 3, 0, one_of(0, 1)), tower, True, "fp32")
+    assert isinstance(source, JoinedFeatures)
+    order = [np.array([6, 0, 3]), np.array([1, 5])]
+    for chunk, batch in zip(order, source.batches(order), strict=True):
+        seen = TRANSFORM(joined.take(chunk), 0, 0)
+        expected = tower.encode_image(seen.image)
+        assert batch.label.tolist() == seen.label.tolist()
+        torch.testing.assert_close(batch.features.class_token, expected.class_token)
+        torch.testing.assert_close(batch.features.patch_tokens, expected.patch_tokens)
+    files = sorted(path.name for path in fresh_cache.iterdir())
+    encoded(Pixels(Joined([(TRAIN, [3])]), TRANSFORM, 3, 0, one_of(0, 1)), tower, True, "fp32")
+    assert sorted(path.name for path in fresh_cache.iterdir()) == files
+
+
+def test_joined_data_sets_that_draw_frames_stay_pixels(fresh_cache: Path) -> None:
+    joined = Joined([(drawing(), [0, 1]), (drawing("test"), [2])])
+    pixels = Pixels(joined, TRANSFORM, 2, 0, one_of(0, 1))
+    assert encoded(pixels, Frames(), False, "fp32", drawn=True) is pixels
 
 
 def test_without_room_features_are_encoded_again_in_every_epoch(

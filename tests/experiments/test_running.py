@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from fer_core.clip import load as load_clip
 from fer_core.data import align_folder, demo
 from fer_core.descriptions.clips import clip_keys
 from fer_core.errors import UserError
-from fer_core.experiments import loading, measuring, running
+from fer_core.experiments import loading, measuring, opening, running
 from fer_core.faces import sets
 
 UNTRAINED = {"backbone": "embedded:random"}
@@ -290,22 +291,26 @@ def settings_with(**options):
     return experiments.load("zero-shot-raf-db").settings("smoke", {**UNTRAINED, **chosen})
 
 
+def split_of(settings, split, root):
+    return opening.splits(settings, root, 0)[0][split]
+
+
 def test_landmarks_of_another_tool_come_with_the_batches(rafdb, tmp_path):
-    plain = running._open(settings_with(), "test", rafdb)
+    plain = split_of(settings_with(), "test", rafdb)
     folder = tmp_path / "points"
     for split in data.SPLITS:
-        for entry in running._open(settings_with(), split, rafdb).listing.entries:
+        for entry in split_of(settings_with(), split, rafdb).listing.entries:
             place = (folder / entry.path).with_suffix(".pts")
             place.parent.mkdir(parents=True, exist_ok=True)
             rows = "\n".join(f"{20 + x} {30 + y}" for x, y in zip(range(68), range(68), strict=True))
             place.write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
     chosen = settings_with(annotations={"name": "files", "folder": str(folder)})
-    opened = running._open(chosen, "test", rafdb)
-    batch = opened.take([0, 1])
+    told = split_of(chosen, "test", rafdb)
+    batch = told.take([0, 1])
     assert batch.landmarks.shape == (2, 68, 2)
     assert batch.parsing.shape[0] == 2
     assert torch.equal(batch.image, plain.take([0, 1]).image)
-    assert opened.fingerprint != plain.fingerprint
+    assert told.fingerprint != plain.fingerprint
     resolved = running.resolve(chosen)
     assert resolved["data"]["annotations"] == {"name": "files", "several": "largest"}
     assert str(tmp_path) not in json.dumps(resolved)
@@ -327,7 +332,7 @@ def test_a_record_names_the_transform_that_aligned_the_faces(rafdb, tmp_path):
 
 
 def test_descriptions_stand_for_captions(rafdb, tmp_path):
-    whole = running._open(settings_with(), "test", rafdb)
+    whole = split_of(settings_with(), "test", rafdb)
     keys = clip_keys(whole)
     written = tmp_path / "descriptions.jsonl"
     rows = [
@@ -337,14 +342,14 @@ def test_descriptions_stand_for_captions(rafdb, tmp_path):
     ]  # fmt: skip
     written.write_text("".join(json.dumps(row) + "\n" for row in rows))
     few = settings_with(limit={"test": 5}, descriptions=str(written))
-    opened = running._open(few, "test", rafdb)
-    expected = [f"text of {keys[place]}" for place in opened.dataset.positions.tolist()]
-    assert opened.take(range(len(opened))).caption == opened.without_pixels(range(len(opened))).caption == expected
-    assert opened.fingerprint != opened.dataset.fingerprint
+    told = split_of(few, "test", rafdb)
+    expected = [f"text of {keys[place]}" for place in told.dataset.positions.tolist()]
+    assert told.take(range(len(told))).caption == told.without_pixels(range(len(told))).caption == expected
+    assert told.fingerprint != told.dataset.fingerprint
     assert running.resolve(few)["data"]["descriptions"] == "descriptions.jsonl"
     written.write_text("".join(json.dumps(row) + "\n" for row in rows[1:]))
     with pytest.raises(UserError, match="expected a description of each of"):
-        running._open(settings_with(descriptions=str(written)), "test", rafdb)
+        split_of(settings_with(descriptions=str(written)), "test", rafdb)
 
 
 @pytest.mark.parametrize("name", [name for name in models.names() if name not in ("fine-cliper", "clip-au")])
@@ -353,3 +358,55 @@ def test_every_method_for_stills_leaves_a_record(name, run):
     assert record.method == name
     assert record.flops > 0
     assert (record.trainable_parameters > 0) == (name not in ("zero-shot", "majority"))
+
+
+FEW = {"backbone": "embedded:random", "training.batch_size": 8}
+
+
+def smoke(name, tmp_path, overrides, seed=0, **options):
+    return experiments.run(
+        name, "smoke", seed, device="cpu", overrides={**FEW, **overrides}, records_dir=tmp_path, progress=False,
+        **options,
+    )  # fmt: skip
+
+
+def test_shots_are_drawn_anew_for_each_seed_of_the_same_data(tmp_path, monkeypatch):
+    seen = []
+    fit = engine.fit
+    monkeypatch.setattr(engine, "fit", lambda method, train, *rest, **names: seen.append(train) or fit(
+        method, train, *rest, **names
+    ))  # fmt: skip
+    one, other = (smoke("linear-probe-facs-still-8", tmp_path, {"data.shots": 2}, seed) for seed in (0, 1))
+    assert [torch.bincount(train.labels).tolist() for train in seen] == [[2] * 8] * 2
+    assert seen[0].positions.tolist() != seen[1].positions.tolist()
+    assert one.fingerprint == other.fingerprint
+    assert one.overrides["data.shots"] == 2
+    assert one.config["data"]["shots"] == 2
+
+
+def test_a_method_trains_on_one_set_and_is_asked_of_another(tmp_path, ferplus, monkeypatch):
+    seen = []
+    fit = engine.fit
+    monkeypatch.setattr(engine, "fit", lambda method, *splits, **names: seen.append((method.classes, splits)) or fit(
+        method, *splits, **names
+    ))  # fmt: skip
+    train_on = {"train_on.dataset": "facs-still-8", "train_on.limit": 32}
+    record = smoke("coop-ferplus", tmp_path, train_on, data_root=ferplus)
+    ((_, (train, validation, test, _)),) = seen
+    assert (train.name, validation.name, test.name) == ("facs-still-8", "facs-still-8", "ferplus")
+    assert record.dataset == "ferplus"
+    assert record.config["train_on"] == {"dataset": "facs-still-8", "limit": 32}
+    assert record.overrides["train_on.dataset"] == "facs-still-8"
+    assert not running.is_stale(record)
+
+
+def test_other_classes_are_asked_through_their_texts(tmp_path):
+    train_on = {"train_on.dataset": "facs-still-8", "train_on.limit": 32}
+    data_options = {"data.limit": {"test": 22}}
+    record = smoke("coop-facs-clip-11", tmp_path, {**train_on, **data_options})
+    assert len(record.metrics["classes"]) == 11
+    assert np.asarray(record.metrics["confusion"]).sum() == 22
+    with pytest.raises(UserError, match="holds numbers for each class"):
+        smoke("linear-probe-facs-clip-11", tmp_path, {**train_on, **data_options})
+    with pytest.raises(UserError, match=r"expected train_on\.dataset, got none"):
+        smoke("coop-ferplus", tmp_path, {"train_on.limit": 3})

@@ -56,6 +56,9 @@ class Toy(nn.Module):
         penalty = self.head.weight.square().mean()
         return {"cross_entropy": entropy, "penalty": penalty, "loss": entropy + 0.1 * penalty}
 
+    def for_classes(self, classes: Any) -> "Toy":
+        return self
+
     def end_epoch(self, epoch: int, epochs: int) -> None:
         self.ended = [*getattr(self, "ended", []), (epoch, epochs)]
 

@@ -6,7 +6,7 @@ import torch
 
 from fer_core.errors import UserError
 from fer_core.faces import PARSING
-from fer_core.layers.maps import PALETTE, landmark_picture, parsing_picture, sentences
+from fer_core.layers.maps import PALETTE, landmark_picture, parsing_picture
 
 
 def test_every_parsing_class_has_a_colour_of_its_own() -> None:
@@ -32,14 +32,3 @@ def test_landmarks_are_dots_where_they_are() -> None:
     np.testing.assert_allclose(picture[0, 0].numpy(), np.maximum(*dots), atol=1e-6)
     moved = landmark_picture(points[:, :, None].expand(1, 2, 3, 2).transpose(1, 2), 32)  # clips, too
     assert moved.shape == (1, 3, 3, 32, 32)
-
-
-def test_descriptions_are_cut_into_sentences_that_fit() -> None:
-    assert sentences("The brows rise! The lips part.\nThen nothing") == [
-        "The brows rise.",
-        "The lips part.",
-        "Then nothing.",
-    ]
-    long = sentences("word " * 95 + ".")
-    assert [len(piece.split()) for piece in long] == [40, 40, 15]
-    assert sentences(" . ") == []

@@ -27,9 +27,14 @@ DECLARED = {
     "lora": {"tower", "prototypes"},
     "les-clip": {"blocks", "discrimination"},
     "mpa-fer": {"context", "visual_prompts"},
+    "aim": {"adapters", "prototypes"},
+    "st-adapter": {"adapters", "prototypes"},
+    "dfer-clip": {"context", "temporal", "tower"},
+    "emo-clip": {"temporal", "tower"},
 }
 NAMES = tuple(DECLARED)
-STILL = tuple(name for name in NAMES if name not in ("clip-au", "fine-cliper"))  # without a model of time
+TIMED = ("clip-au", "fine-cliper", "aim", "st-adapter", "dfer-clip", "emo-clip")  # with a model of time
+STILL = tuple(name for name in NAMES if name not in TIMED)
 # A tiny CLIP leaves these too little room at their defaults.
 SETTINGS = {"cocoop": {"reduction": 2}, "clip-adapter": {"ratio": 0.8}}
 TRAINED = tuple(name for name, declared in DECLARED.items() if declared)
@@ -141,7 +146,7 @@ def test_cached_features_give_the_same_logits(name, tiny_clip, classes, make_bat
         torch.testing.assert_close(found.features, expected.features)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", [name for name in TRAINED if name != "emo-clip"])  # which sees no label
 def test_votes_and_label_smoothing_change_the_loss(name, tiny_clip, classes, make_batch):
     batch, torch_seed = make_batch(), 3
     losses = []
@@ -181,6 +186,31 @@ def test_configs_are_frozen_and_every_field_is_documented(name):
     assert config.__dataclass_params__.frozen
     documented = " ".join(base.__doc__ for base in config.__mro__ if base is not object)
     assert all(f"{field.name}:" in documented for field in dataclasses.fields(config))
+
+
+@pytest.mark.parametrize("name", ["zero-shot", "coop", "maple", "fine-cliper", "emo-clip", "mpa-fer"])
+def test_what_was_learned_can_be_asked_of_other_classes(name, tiny_clip, classes, make_batch):
+    others = ("fear", "happiness", "contempt", "sadness", "anger")
+    torch.manual_seed(0)
+    method, batch = models.build(name, tiny_clip, classes), make_batch()
+    for parameter in method.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(0.3 * torch.randn_like(parameter))
+    method.eval()
+    assert method.for_classes(classes) is method
+    asked = method.for_classes(others)
+    assert asked.classes == others
+    here, there = method(batch), asked(batch)
+    assert there.logits.shape == (len(batch), 5)
+    # Classes that both have are asked in the same words.
+    torch.testing.assert_close(there.logits[:, [1, 4]], here.logits[:, [1, 3]])
+
+
+@pytest.mark.parametrize("name", ["linear-probe", "full-fine-tuning", "les-clip", "dfer-clip", "aim"])
+def test_what_was_learned_of_each_class_cannot(name, tiny_clip, classes):
+    method = models.build(name, tiny_clip, classes)
+    with pytest.raises(UserError, match=f"{name}: expected the classes neutral, .* holds numbers for each class"):
+        method.for_classes(("fear", "happiness", "contempt", "sadness", "anger"))
 
 
 def test_parameter_groups_decay_matrices_only(tiny_clip, classes):

@@ -1,0 +1,117 @@
+"""Opens the splits that a run needs: of its data set, or its training data of another one, or few samples a class."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fer_core import config, data
+from fer_core.data import align_folder, annotated, annotations, facs, layout
+from fer_core.data.dataset import Subset, Wrapped
+from fer_core.data.files import ClipFiles, ImageFiles
+from fer_core.descriptions.captioned import Captioned
+from fer_core.errors import UserError
+from fer_core.experiments.loading import Settings
+
+# Options of `data` that any data set takes: most samples, training samples of each class, who finds landmarks and
+# parsing maps, a file of descriptions.
+_OURS = ("limit", "shots", "annotations", "descriptions")
+
+
+def splits(settings: Settings, root: str | Path | None, seed: int) -> tuple[dict[str, data.FaceDataset], str]:
+    """The splits that a run trains on, is validated on and tested on, and the digest of their fingerprints.
+
+    Few samples a class (``data.shots``) are drawn anew for each seed, after the fingerprints were taken: seeds of one
+    experiment are runs on the same data.
+
+    Raises:
+        UserError: If a data set, option or file is not what it should be.
+    """
+    opened = {
+        split: _open(*_whence(settings, split), split, root) for split in data.SPLITS
+    }  # fmt: skip
+    fingerprint = config.digest({split: dataset.fingerprint for split, dataset in opened.items()})
+    _, own = _whence(settings, "train")
+    if own.get("shots") is not None:
+        opened["train"] = data.few(opened["train"], own["shots"], seed)
+    return opened, fingerprint
+
+
+def _whence(settings: Settings, split: str) -> tuple[str, Mapping[str, Any]]:
+    """Name and options of the data set that a split comes from."""
+    if settings.train_on and split != "test":
+        return trained_on(settings), {key: value for key, value in settings.train_on.items() if key != "dataset"}
+    return settings.dataset, settings.data
+
+
+def trained_on(settings: Settings) -> str:
+    """Name of the data set that a run trains on.
+
+    Raises:
+        UserError: If ``train_on`` has options, but names no data set.
+    """
+    if settings.train_on and not isinstance(settings.train_on.get("dataset"), str):
+        raise UserError("train_on: expected train_on.dataset, got none; name the data set to train on")
+    return settings.train_on.get("dataset", settings.dataset)
+
+
+def train_options(settings: Settings) -> dict[str, Any]:
+    """Options of the data set that a run trains on; see :func:`options`."""
+    return options(*_whence(settings, "train"))
+
+
+def options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A data set's options, defaults included, but not where its pixels are kept or which folder holds its lists.
+
+    Args:
+        name: Of the data set.
+        given: Options, the data set's own and those that any takes.
+
+    Raises:
+        UserError: If an option is not known, or its value is refused.
+    """
+    own = {key: value for key, value in given.items() if key not in _OURS}
+    if name in facs.names():
+        built = config.plain(config.build(facs.FacsOptions, own, f"data of {name}"))
+        own = {key: value for key, value in built.items() if value is not None}
+    if name in layout.LAYOUTS:
+        own = config.plain(config.build(layout.LAYOUTS[name].options, own, f"data of {name}"))
+        own.pop("store", None)
+    for key, value in own.items():
+        if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
+            own[key] = Path(value).name
+    kept = {key: given[key] for key in ("limit", "shots") if given.get(key) is not None}
+    if "descriptions" in given:
+        kept["descriptions"] = Path(given["descriptions"]).name
+    if "annotations" in given:
+        # Which model and files were used is in the data's fingerprint.
+        built = config.build(annotations.AnnotatorOptions, given["annotations"], "data.annotations")
+        kept["annotations"] = {"name": built.name, "several": built.several}
+    return config.plain({**own, **kept})
+
+
+def _open(name: str, given: Mapping[str, Any], split: str, root: str | Path | None) -> data.FaceDataset:
+    own = {key: value for key, value in given.items() if key not in _OURS}
+    limit = given.get("limit")
+    if isinstance(limit, Mapping):
+        unknown = next((key for key in limit if key not in data.SPLITS), None)
+        if unknown is not None:
+            raise UserError(f"data.limit: expected splits of {', '.join(data.SPLITS)}, got {unknown!r}; rename it")
+        limit = limit.get(split)
+    opened = data.open(name, split, root, limit=limit, **own)
+    if "annotations" in given:
+        chosen = config.build(annotations.AnnotatorOptions, given["annotations"], "data.annotations")
+        opened = annotated.annotated(opened, annotations.annotator(chosen))
+    if "descriptions" in given:
+        opened = Captioned(opened, given["descriptions"])
+    return opened
+
+
+def alignment(dataset: data.FaceDataset) -> str | None:
+    """Digest of the transform that aligned the faces of a data set, if a note beside its files says so."""
+    while isinstance(dataset, Subset | Wrapped):
+        dataset = dataset.dataset
+    if not isinstance(dataset, ImageFiles | ClipFiles):
+        return None
+    first = dataset.listing.folder / dataset.listing.entries[0].path
+    note = align_folder.aligned_by(first.parent)
+    return None if note is None else note["digest"]

@@ -1,0 +1,51 @@
+"""AIM: adapters over time, within a frame and beside the MLP, and a classifier.
+
+Yang et al. 2023, "AIM: Adapting Image Models for Efficient Video Action Recognition" (ICLR, arXiv 2302.03024), section
+3: equations in layers.video_adapters, classifier in models.adapted_clips. It is what FineCLIPER's frames stream is
+without its texts, and stands beside it in the tables.
+"""
+
+from dataclasses import dataclass
+
+from fer_core.errors import UserError
+from fer_core.layers.video_adapters import VideoAdapters
+from fer_core.models.adapted_clips import AdaptedClips, AdaptedClipsConfig
+from fer_core.models.base import register
+
+
+@dataclass(frozen=True)
+class AimConfig(AdaptedClipsConfig):
+    """Settings of AIM.
+
+    Args:
+        reduction: The tower's width over that of the adapters' middles.
+        drop_path: Probability that a clip goes without an adapter in training.
+        max_frames: Most frames of a clip.
+    """
+
+    reduction: int = 4
+    drop_path: float = 0.1
+    max_frames: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reduction < 1 or self.max_frames < 1 or not 0 <= self.drop_path < 1:
+            raise UserError(
+                "expected reduction and max_frames of at least 1 and drop_path in [0, 1); mend the wrong one"
+            )
+
+
+@register
+class Aim(AdaptedClips):
+    """AIM's adapters in every block."""
+
+    name = "aim"
+    Config = AimConfig
+    config: AimConfig
+
+    def make_adapters(self) -> VideoAdapters:
+        """See :class:`AdaptedClips`."""
+        config, clip = self.config, self.clip
+        return VideoAdapters(
+            clip.visual_width, clip.visual_layers, config.max_frames, config.reduction, drop_path=config.drop_path
+        )

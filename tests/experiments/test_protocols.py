@@ -1,0 +1,139 @@
+"""Leave-one-out runs: who trains, who is tested, and that nothing of the person left out is seen."""
+
+import numpy as np
+import pytest
+import torch
+
+from fer_core import clip, data, engine, experiments, models, records
+from fer_core.errors import UserError
+from fer_core.experiments import protocols, running
+
+LEFT_OUT = {"protocol": "leave-one-out", "backbone": "embedded:random"}
+FEW = {"data.limit": {"train": 16, "validation": 8, "test": 12}}
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """A cache that the tests of this file share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run(faces, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_CACHE", str(faces))
+
+    def call(name, overrides=None, **options):
+        return experiments.run(
+            name, "smoke", device="cpu", overrides={**LEFT_OUT, **FEW, **(overrides or {})},
+            records_dir=tmp_path / "records", progress=False, **options,
+        )  # fmt: skip
+
+    return call
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """The splits that each training was given."""
+    seen = []
+    fit = engine.fit
+
+    def watched(method, train, validation, test, *rest, **names):
+        seen.append({"train": train, "validation": validation, "test": test})
+        return fit(method, train, validation, test, *rest, **names)
+
+    monkeypatch.setattr(engine, "fit", watched)
+    return seen
+
+
+def test_each_person_is_left_out_once_and_everybody_else_trains(run, fits):
+    record = run("clip-au-facs-pain")
+    people = np.unique(record.predicted.subjects)
+    assert len(fits) == len(people) > 2
+    whole = {split: data.open("facs-pain", split, limit=FEW["data.limit"][split]) for split in ("train", "test")}
+    for person, splits in zip(people, fits, strict=True):
+        assert splits["test"].subjects.unique().tolist() == [person]
+        theirs = set(splits["train"].subjects.tolist())
+        assert theirs == set(whole["train"].subjects.tolist()) | set(people.tolist()) - {person}
+        assert len(splits["train"]) + len(splits["test"]) == len(whole["train"]) + len(whole["test"])
+    assert sum(record.predicted.labels == whole["test"].labels.numpy()) == len(whole["test"])
+    assert "-proto" in record.path.name  # a name is cut where it grows long
+    assert record.overrides["protocol"] == "leave-one-out"
+    assert not running.is_stale(record)
+
+
+def test_predictions_are_those_of_methods_that_are_trained_by_hand(run):
+    trained = {"backbone": "embedded", "training.epochs": 6}
+    record = run("clip-au-facs-pain", trained)
+    splits = {split: data.open("facs-pain", split, limit=FEW["data.limit"][split]) for split in data.SPLITS}
+    test = splits["test"]
+    training = experiments.load("clip-au-facs-pain").settings("smoke", trained).training
+    said = np.full(len(test), -1)
+    for person in test.subjects.unique().tolist():
+        rows = [(splits["train"], at) for at in range(len(splits["train"]))]
+        rows += [(test, at) for at in range(len(test)) if test.subjects[at] != person]
+        others = data.Joined([(dataset, [at]) for dataset, at in rows])  # one part a sample: another order of encoding
+        engine.seed_everything(0)
+        method = models.build("clip-au", clip.load("embedded"), test.classes, record.config["model"])
+        own = data.subset(test, (test.subjects == person).nonzero().flatten())
+        fit = engine.fit(
+            method, others, None, own, engine.Training(**{**training, "cache_features": False}), seed=0, progress=False
+        )
+        said[own.positions.numpy()] = fit.test.logits.argmax(1)
+    assert said.tolist() == record.predicted.classes.tolist()
+    assert set(said.tolist()) == {0, 1}
+
+
+def test_a_test_time_method_meets_only_the_person_left_out(run, monkeypatch):
+    met = []
+    whole = protocols.personalising.personalise
+
+    def watched(settings, source, splits, *rest):
+        met.append(splits["test"].subjects.unique().tolist())
+        return whole(settings, source, splits, *rest)
+
+    monkeypatch.setattr(protocols.personalising, "personalise", watched)
+    record = run("clip-autt-facs-pain")
+    people = np.unique(record.predicted.subjects).tolist()
+    assert met == [[person] for person in people]
+    told = record.metrics
+    assert [int(person) for person in told["by_subject"]["subjects"]] == people
+    assert told["passes"]["war"][-1] == pytest.approx(told["by_subject"]["war"])
+    assert told["chosen_by_labels"]["war"] == max(told["passes"]["war"])
+    assert set(told["validation"]) == {"war", "uar", "f1"}
+    assert 0 <= record.selection["test_chosen"]["war"] <= 1
+
+
+def test_histories_are_means_and_times_are_sums():
+    def row(epoch, loss, war, seconds):
+        scores = {"war": war, "uar": war}
+        return {
+            "epoch": epoch, "losses": {"loss": loss}, "lr": 0.1, "validation": None, "test": scores,
+            "seconds": seconds, "images_per_second": 10.0,
+        }  # fmt: skip
+
+    (only,) = protocols._means([[row(1, 1.0, 0.5, 2.0)], [row(1, 3.0, 0.7, 6.0)]])
+    assert only["losses"] == {"loss": 2.0}
+    assert only["test"]["war"] == pytest.approx(0.6)
+    assert (only["validation"], only["seconds"], only["images_per_second"]) == (None, 8.0, 10.0)
+
+
+def test_two_runs_are_equal_and_leave_no_checkpoint(run, faces):
+    one = run("clip-au-facs-pain", checkpoint_seconds=0.0)
+    other = run("clip-au-facs-pain", force=True)
+    assert records.same_result(one, other)
+    assert not list((faces / "checkpoints").glob("*.safetensors"))
+
+
+def test_refuses_what_makes_no_sense(run, tmp_path):
+    with pytest.raises(UserError, match=r"expected training\.selection last, got validation"):
+        run("clip-au-facs-pain", {"training.selection": "validation"})
+    with pytest.raises(UserError, match="expected a data set of people's videos"):
+        run("linear-probe-facs-still-8", {"protocol": "leave-one-out"})
+    with pytest.raises(UserError, match="unknown protocol 'leave-one-in'"):
+        run("clip-au-facs-pain", {"protocol": "leave-one-in"})
+    with pytest.raises(UserError, match="keep_model: expected the protocol splits"):
+        run("clip-au-facs-pain", keep_model=True)
+    assert not list(tmp_path.rglob("*.json"))
+    with pytest.raises(UserError, match="expected a name for protocol"):
+        run("clip-au-facs-pain", {"protocol": {"leave": 1}})
+    assert torch.is_grad_enabled()
