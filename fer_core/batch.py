@@ -114,3 +114,32 @@ class Batch:
             else:
                 values[field.name] = column
         return cls(**values)
+
+    @classmethod
+    def concatenate(cls, batches: Sequence["Batch"]) -> "Batch":
+        """One batch of several, one after another.
+
+        Raises:
+            ValueError: If there are no batches, or a field is set in some and missing in others.
+        """
+        if not batches:
+            raise ValueError("expected at least one batch to concatenate, got none")
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            column = [getattr(batch, field.name) for batch in batches]
+            missing = sum(value is None for value in column)
+            if 0 < missing < len(column):
+                raise ValueError(f"{field.name} is missing in {missing} of {len(column)} batches")
+            if missing:
+                values[field.name] = None
+            elif field.name == "features":
+                patches = [value.patch_tokens for value in column]
+                values["features"] = ImageFeatures(
+                    torch.cat([value.class_token for value in column]),
+                    None if patches[0] is None else torch.cat(patches),
+                )
+            elif isinstance(column[0], Tensor):
+                values[field.name] = torch.cat(column)
+            else:
+                values[field.name] = [item for part in column for item in part]
+        return cls(**values)

@@ -1,6 +1,6 @@
 """Batches move, stack and split as one."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -42,6 +42,16 @@ def assert_equal(one: Batch, two: Batch) -> None:
             assert torch.equal(first, second), field.name
         else:
             assert first == second, field.name
+
+
+def test_concatenate_undoes_taking_apart() -> None:
+    batch = full(5, 2)
+    assert_equal(Batch.concatenate([batch.take([0, 1]), batch.take([2]), batch.take([3, 4])]), batch)
+    bare = replace(batch, votes=None)
+    with pytest.raises(ValueError, match="votes is missing in 1 of 2 batches"):
+        Batch.concatenate([batch, bare])
+    with pytest.raises(ValueError, match="expected at least one batch"):
+        Batch.concatenate([])
 
 
 @pytest.mark.parametrize("frames", [None, 2])

@@ -376,13 +376,14 @@ class Joined(FaceDataset):
 
     def _gathered(self, positions: Any, take: Callable[[FaceDataset, Tensor], Batch]) -> Batch:
         chosen = torch.as_tensor(positions, dtype=torch.int64)
-        found: dict[int, Batch] = {}
+        part = self.part[chosen]
+        order, found = [], []
         for number, (dataset, _) in enumerate(self.parts):
-            rows = (self.part[chosen] == number).nonzero().flatten()
+            rows = (part == number).nonzero().flatten()
             if len(rows):
-                batch = take(dataset, self.place[chosen[rows]])
-                found |= {row: unstack(batch.take([at])) for at, row in enumerate(rows.tolist())}
-        return replace(Batch.stack([found[row] for row in range(len(chosen))]), index=chosen)
+                order.append(rows)
+                found.append(take(dataset, self.place[chosen[rows]]))
+        return replace(Batch.concatenate(found).take(torch.cat(order).argsort()), index=chosen)
 
     def facts(self) -> dict[str, Any]:
         """See :meth:`FaceDataset.facts`; names the parts."""
