@@ -158,7 +158,7 @@ _STILLS = (
 )  # fmt: skip
 
 _FACS_PEOPLE = (("facs-pain", "pain"), ("facs-stress", "stress"), ("facs-ambivalence", "ambivalence"))
-_LEFT_OUT = ("majority", "linear-probe", "clip-au", "tda", "prompt-align", "clip-autt")  # zero-shot trains on nobody
+_LEFT_OUT = ("majority", "linear-probe", "clip-au", "clip-autt")  # zero-shot trains on nobody
 _SOURCES = ("majority", "zero-shot", "linear-probe", "full-fine-tuning", "clip-au")
 _PERSONAL = ("tent", "tpt", "tda", "prompt-align", "clip-autt")
 

@@ -101,9 +101,9 @@ def test_tokens_are_aligned_by_their_input_embeddings(tiny_clip, classes, make_b
     for pooling in ("words", "context"):
         method = stirred(built(tiny_clip, classes, pooling=pooling, tau=0.2), 0.3)
         soft = []
-        for word in prompts.class_words(classes):
+        for context, word in zip(method.context, prompts.class_words(classes), strict=True):
             own = tiny_clip.tokens([f"{word}."])
-            parts = [method.context] if pooling == "context" else [method.context, own.embedding[0, 1 : own.eos[0]]]
+            parts = [context] if pooling == "context" else [context, own.embedding[0, 1 : own.eos[0]]]
             soft.append(torch.cat(parts).mean(0))
         hard = []
         for text in prompts.hard_prompts(classes, 3):
