@@ -16,8 +16,8 @@ weights stay frozen.
     L         = CE(exp(t) S) + beta (L_ta + L_pa) + gamma L_v                                            (eq. 4, 11, 12)
 
 Paper (by those sources): M = 10 and 8 visual prompts from N(0, 0.02^2), k = 16, beta = gamma = 1, prototypes over all
-training images. Our reading, each a setting: a context of its own for each class, which makes the published 0.218 MB with
-8 classes, ViT-B/16 and half precision (no reading makes both published sizes); L1 for L_pa; the mean over all word
+training images. Our reading, each a setting: a context of its own for each class, which makes the published 0.218 MB
+with 8 classes, ViT-B/16 and half precision (no reading makes both published sizes); L1 for L_pa; the mean over all word
 tokens for L_ta, at temperature 0.07; cosine for L_v; prompts in all blocks; CLIP's own scale for S, which ranges over
 two cosines; our own FACS-based descriptions for the third granularity in place of the authors' unpublished ones. Clips:
 the mean of their frames' features and scores.
