@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fer_core.batch import Batch
 from fer_core.clip import Clip
 
 
@@ -63,7 +64,7 @@ class NaiveLinearProbe(nn.Module):
 
 
 class NaiveFullFineTuning(nn.Module):
-    """open_clip's image tower and a classifier, all trained."""
+    """open_clip's image tower and a classifier, all trained; of clips, the mean of normalised frames."""
 
     def __init__(self, clip: Clip, prototypes: Tensor) -> None:
         super().__init__()
@@ -73,7 +74,10 @@ class NaiveFullFineTuning(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``(B, C)``."""
-        return self.scale * F.normalize(self.tower(image), dim=-1) @ self.prototypes.T
+        features = F.normalize(self.tower(image.flatten(0, -4)), dim=-1)
+        if image.ndim == 5:
+            features = F.normalize(features.unflatten(0, image.shape[:2]).mean(1), dim=-1)
+        return self.scale * features @ self.prototypes.T
 
 
 class NaiveMaple(nn.Module):
@@ -163,15 +167,17 @@ class NaiveLoop:
         self.model = model
         self.optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=0.0)
 
-    def gradients(self, image: Tensor, label: Tensor) -> Tensor:
-        """Leaves gradients on the parameters; gives the loss."""
+    def gradients(self, batch: Batch) -> Tensor:
+        """Leaves gradients on the parameters; gives the loss, the model's own where it has one."""
         self.optimizer.zero_grad()
-        loss = F.cross_entropy(self.model(image), label)
+        model: Any = self.model
+        own = getattr(model, "loss", None)
+        loss = F.cross_entropy(model(batch.image), batch.label) if own is None else own(batch)
         loss.backward()
         return loss.detach()
 
-    def step(self, image: Tensor, label: Tensor) -> float:
+    def step(self, batch: Batch) -> float:
         """One step of training; gives the loss."""
-        loss = self.gradients(image, label)
+        loss = self.gradients(batch)
         self.optimizer.step()
         return loss.item()

@@ -23,16 +23,21 @@ from fer_core.bench_naive import (
     NaiveLoop,
     NaiveMaple,
 )
+from fer_core.bench_plain_forms import NaiveFineCliper, NaiveMpaFer
 from fer_core.data import CLASSES
 from fer_core.engine.steps import Stepper
 from fer_core.errors import UserError, unknown
+from fer_core.faces import PARSING
+from fer_core.models.base import normalise
 from fer_core.models.clip_au import ClipAu
+from fer_core.models.fine_cliper import FineCliper
 from fer_core.models.maple import Maple
+from fer_core.models.mpa_fer import MpaFer
 
 TITLE = "Steps of training against the plain form of each method"
 
 TOLERANCE = 1e-5  # of the largest gradient
-_COUNTS = ("batch_size", "clips", "frames", "repeats")
+_COUNTS = ("batch_size", "clips", "frames", "video_clips", "video_frames", "repeats")
 _LR = 1e-6  # weights hardly move, so that every timed step does the same work
 
 
@@ -43,8 +48,10 @@ class Options:
     Args:
         backbone: Name of the CLIP; random weights do, as only shapes matter.
         batch_size: Images a step.
-        clips: Clips a step, of methods for clips.
-        frames: Of a clip.
+        clips: Clips a step, of methods whose towers nothing is trained in.
+        frames: Of such a clip.
+        video_clips: Clips a step, of methods that train in the image tower.
+        video_frames: Of such a clip.
         methods: Which methods, or ``all``.
         precision: Of our side: ``fp32``, ``bf16`` or ``fp16``; the plain form is always in fp32.
         device: ``cpu`` or ``cuda``.
@@ -55,6 +62,8 @@ class Options:
     batch_size: int = 20
     clips: int = 8
     frames: int = 16
+    video_clips: int = 2
+    video_frames: int = 8
     methods: str = "all"
     precision: str = "fp32"
     device: str = "cpu"
@@ -75,9 +84,11 @@ class Case:
     Args:
         method: Ours.
         plain: The module of the plain form.
-        pairs: Parameters of ours and of the plain form that must get equal gradients.
+        pairs: Parameters of ours and of the plain form that must get equal gradients; none where the other side is
+            another method.
         cached: Whether our side may train from features.
-        clips: Whether it takes clips.
+        clips: How many clips it takes; 0 for stills.
+        frames: Of a clip.
         texts: What gives the texts' features ``(C, D)`` on our side and on the plain one, where their cost is measured
             for itself, too.
     """
@@ -86,32 +97,33 @@ class Case:
     plain: nn.Module
     pairs: Sequence[tuple[Tensor, Tensor]]
     cached: bool
-    clips: bool = False
+    clips: int = 0
+    frames: int = 0
     texts: tuple[Callable[[], Tensor], Callable[[], Tensor]] | None = None
 
 
-def _coop(tower: clip.Clip) -> Case:
+def _coop(tower: clip.Clip, options: Options) -> Case:
     method = models.build("coop", tower, CLASSES, {})
     words = [f"{word}." for word in prompts.class_words(CLASSES, "noun")]
     plain = NaiveCoOp(tower, words, method.context.detach())  # pyright: ignore[reportCallIssue]
     return Case(method, plain, [(method.context, plain.context)], cached=True)  # pyright: ignore[reportArgumentType]
 
 
-def _linear_probe(tower: clip.Clip) -> Case:
+def _linear_probe(tower: clip.Clip, options: Options) -> Case:
     method = models.build("linear-probe", tower, CLASSES, {"start": "text"})
     plain = NaiveLinearProbe(tower, method.head, tower.logit_scale)  # pyright: ignore[reportArgumentType]
     pairs = list(zip(method.head.parameters(), plain.head.parameters(), strict=True))  # pyright: ignore
     return Case(method, plain, pairs, cached=True)
 
 
-def _full_fine_tuning(tower: clip.Clip) -> Case:
+def _full_fine_tuning(tower: clip.Clip, options: Options) -> Case:
     method = models.build("full-fine-tuning", tower, CLASSES, {})
     plain = NaiveFullFineTuning(tower, method.prototypes)  # pyright: ignore[reportArgumentType]
     pairs = [*zip(method.tower.parameters(), plain.tower.parameters(), strict=True)]  # pyright: ignore
     return Case(method, plain, [*pairs, (method.prototypes, plain.prototypes)], cached=False)  # pyright: ignore
 
 
-def _maple(tower: clip.Clip) -> Case:
+def _maple(tower: clip.Clip, options: Options) -> Case:
     method = models.build("maple", tower, CLASSES, {})
     assert isinstance(method, Maple)
     words = [f"x x {word}." for word in prompts.class_words(CLASSES, "noun")]
@@ -121,7 +133,7 @@ def _maple(tower: clip.Clip) -> Case:
     return Case(method, plain, pairs, cached=False, texts=(method.prototypes, plain.texts))
 
 
-def _clip_au(tower: clip.Clip) -> Case:
+def _clip_au(tower: clip.Clip, options: Options) -> Case:
     method = models.build("clip-au", tower, CLASSES, {})
     assert isinstance(method, ClipAu)
     phrases = [unit.phrase for unit in prompts.action_units(method.config.units)]
@@ -132,12 +144,47 @@ def _clip_au(tower: clip.Clip) -> Case:
         for ours, theirs in (*parts, (method.classifier, plain.classifier))
         for pair in zip(ours.parameters(), theirs.parameters(), strict=True)
     ]
-    return Case(method, plain, pairs, cached=True, clips=True)
+    return Case(method, plain, pairs, cached=True, clips=options.clips, frames=options.frames)
 
 
-CASES: dict[str, Callable[[clip.Clip], Case]] = {
+def _mpa_fer(tower: clip.Clip, options: Options) -> Case:
+    method = models.build("mpa-fer", tower, CLASSES, {})
+    assert isinstance(method, MpaFer)
+    method.prototypes.copy_(normalise(torch.randn_like(method.prototypes)))
+    plain = NaiveMpaFer(method)
+    pairs = [(method.context, plain.context), (method.visual_prompts, plain.visual_prompts)]
+    return Case(method, plain, pairs, cached=False)  # pyright: ignore[reportArgumentType]
+
+
+def _fine_cliper(tower: clip.Clip, options: Options, **settings: Any) -> Case:
+    method = models.build("fine-cliper", tower, CLASSES, {"drop_path": 0.0, **settings})
+    assert isinstance(method, FineCliper)
+    plain = NaiveFineCliper(method)
+    pairs = [*zip(method.adapters.parameters(), plain.adapters.parameters(), strict=True)]
+    pairs.append((method.fusion, plain.fusion))
+    return Case(method, plain, pairs, False, options.video_clips, options.video_frames)
+
+
+def _fine_cliper_recomputed(tower: clip.Clip, options: Options) -> Case:
+    return _fine_cliper(tower, options, recompute=True)
+
+
+def _fine_cliper_frames(tower: clip.Clip, options: Options) -> Case:
+    """FineCLIPER's frames alone, beside full fine-tuning of the tower on the same clips."""
+    case = _fine_cliper(tower, options, streams=("frames",))
+    return replace(case, plain=_full_fine_tuning_of_clips(tower), pairs=[])
+
+
+def _full_fine_tuning_of_clips(tower: clip.Clip) -> nn.Module:
+    method = models.build("full-fine-tuning", tower, CLASSES, {})
+    return NaiveFullFineTuning(tower, method.prototypes)  # pyright: ignore[reportArgumentType]
+
+
+CASES: dict[str, Callable[[clip.Clip, Options], Case]] = {
     "linear-probe": _linear_probe, "coop": _coop, "maple": _maple, "full-fine-tuning": _full_fine_tuning,
-    "clip-au": _clip_au,
+    "mpa-fer": _mpa_fer, "clip-au": _clip_au, "fine-cliper": _fine_cliper,
+    "fine-cliper, blocks recomputed": _fine_cliper_recomputed,
+    "fine-cliper's frames, beside full fine-tuning": _fine_cliper_frames,
 }  # fmt: skip
 
 
@@ -148,9 +195,9 @@ def measure(options: Options) -> Iterator[bench.Row]:
     tower = clip.load(options.backbone, device=device)
     peak = matrix_peak(device, options.precision)
     for name in CASES if options.methods == "all" else (options.methods,):
-        case = CASES[name](tower)
+        case = CASES[name](tower, options)
         case.method.train()
-        batch = _batch(tower, options, case.clips)
+        batch = _batch(tower, options, case)
         yield _row(name, case, batch, options, peak)
         if case.texts is not None:
             yield _text_row(f"{name}, texts alone", case, options, peak)
@@ -162,12 +209,15 @@ def measure(options: Options) -> Iterator[bench.Row]:
             yield _row(f"{name}, cached features", case, cached, options, peak, batch.image)
 
 
-def _batch(tower: clip.Clip, options: Options, clips: bool) -> Batch:
-    count = options.clips if clips else options.batch_size
-    shape = (count, options.frames) if clips else (count,)
-    image = torch.randn(*shape, 3, tower.image_size, tower.image_size, device=tower.device)
+def _batch(tower: clip.Clip, options: Options, case: Case) -> Batch:
+    count, size = case.clips or options.batch_size, tower.image_size
+    lead = (count, case.frames) if case.clips else (count,)
     place = torch.arange(count, device=tower.device)
-    return Batch(image, place % len(CLASSES), place)
+    batch = Batch(torch.randn(*lead, 3, size, size, device=tower.device), place % len(CLASSES), place)
+    if isinstance(case.method, FineCliper):
+        batch.parsing = torch.randint(len(PARSING), (*lead, size, size), device=tower.device).byte()
+        batch.landmarks = torch.rand(*lead, 68, 2, device=tower.device)
+    return batch
 
 
 def _row(what: str, case: Case, batch: Batch, options: Options, peak: float, image: Tensor | None = None) -> bench.Row:
@@ -175,10 +225,12 @@ def _row(what: str, case: Case, batch: Batch, options: Options, peak: float, ima
     training = engine.Training(lr=_LR, precision=options.precision)  # pyright: ignore[reportArgumentType]
     stepper = Stepper(case.method, training, engine.Processes(pixels.device))
     loop = NaiveLoop(case.plain, _LR)
-    difference = _difference(case, stepper, loop, batch, pixels)
-    _refuse_unequal(what, difference, options)
+    seen = replace(batch, image=pixels, features=None)
+    difference = _difference(case, stepper, loop, batch, seen) if case.pairs else None
+    if difference is not None:
+        _refuse_unequal(what, difference, options)
     ours = lambda: stepper.step(batch, 1.0, 1.0, "the bench")  # noqa: E731
-    plain = lambda: loop.step(pixels, batch.label)  # noqa: E731
+    plain = lambda: loop.step(seen)  # noqa: E731
     unit = "clips" if case.clips else "images"
     row = measured(what, unit, len(batch), ours, plain, torch.device(options.device), options.repeats, peak)
     return {**row, "trained": sum(weight.numel() for weight in stepper.trained), "difference": difference}
@@ -209,10 +261,10 @@ def _refuse_unequal(what: str, difference: float, options: Options) -> None:
         raise AssertionError(f"{what}: expected equal gradients, they differ by {difference:.1e} of the largest")
 
 
-def _difference(case: Case, stepper: Stepper, loop: NaiveLoop, batch: Batch, pixels: Tensor) -> float:
+def _difference(case: Case, stepper: Stepper, loop: NaiveLoop, batch: Batch, seen: Batch) -> float:
     """Largest difference of two gradients, as a share of the largest gradient."""
     stepper.optimizer.zero_grad()
     stepper._gradients(batch, 1.0)
-    loop.gradients(pixels, batch.label)
+    loop.gradients(seen)
     ours, plain = (torch.cat([pair[side].grad.float().flatten() for pair in case.pairs]) for side in (0, 1))  # pyright: ignore
     return ((ours - plain).abs().max() / plain.abs().max()).item()

@@ -112,6 +112,7 @@ class Clip(nn.Module):
         adapters: Adapters | None = None,
         patches: bool = True,
         tower: VisionTransformer | None = None,
+        recompute: bool = False,
     ) -> ImageFeatures:
         """Encodes images, or clips frame by frame.
 
@@ -122,6 +123,8 @@ class Clip(nn.Module):
             adapters: One adapter or None a block.
             patches: Whether to project the patch tokens too.
             tower: A tower from :meth:`copy_image_tower` to run in place of the frozen one.
+            recompute: Whether the backward pass computes each block again, in place of what the forward pass would have
+                kept: a third more time for a small part of the memory.
 
         Returns:
             Class token ``(B, D)`` and patch tokens ``(B, N, D)`` after the last norm and the projection, not
@@ -131,7 +134,7 @@ class Clip(nn.Module):
             UserError: If images, prompts or adapters do not fit the tower.
         """
         visual = self.model.visual if tower is None else tower
-        return clip_towers.encode_image(visual, image, prompts, adapters, patches)
+        return clip_towers.encode_image(visual, image, prompts, adapters, patches, recompute)
 
     def encode_text(
         self, texts: Sequence[str] | TextTokens, prompts: Tensor | None = None, adapters: Adapters | None = None

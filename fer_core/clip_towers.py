@@ -6,12 +6,14 @@ adapter the two residual branches of a block are written out around it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import open_clip
 import torch
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fer_core.batch import ImageFeatures
 from fer_core.errors import UserError
@@ -156,8 +158,9 @@ def _run_block(block: ResidualAttentionBlock, x: Tensor, mask: Tensor | None, ad
 
 
 def encode_image(
-    visual: VisionTransformer, image: Tensor, prompts: Tensor | None, adapters: Adapters | None, patches: bool
-) -> ImageFeatures:
+    visual: VisionTransformer, image: Tensor, prompts: Tensor | None, adapters: Adapters | None, patches: bool,
+    recompute: bool = False,
+) -> ImageFeatures:  # fmt: skip
     """Runs an image tower; arguments and results as in :meth:`fer_core.clip.Clip.encode_image`."""
     if image.ndim not in (4, 5) or tuple(image.shape[-3:]) != (3, *visual.image_size) or not image.is_floating_point():
         height, width = visual.image_size
@@ -170,13 +173,14 @@ def encode_image(
     frames = image.flatten(0, 1) if image.ndim == 5 else image
     x = visual._embeds(frames)  # (B, 1 + N, W)
     length = x.shape[1]
+    run = partial(checkpoint, _run_block, use_reentrant=False) if recompute and torch.is_grad_enabled() else _run_block
     for index, block in enumerate(blocks):
         adapter = None if adapters is None else adapters[index]
         if prompts is None or index >= len(prompts):
-            x = _run_block(block, x, None, adapter)
+            x = run(block, x, None, adapter)
         else:
             own = prompts[index].to(x.dtype).expand(len(x), -1, -1)  # (B, P, W)
-            x = _run_block(block, torch.cat([x, own], dim=1), None, adapter)[:, :length]
+            x = run(block, torch.cat([x, own], dim=1), None, adapter)[:, :length]
     x = visual.ln_post(x)
     class_token = x[:, 0] @ visual.proj  # (B, D)
     patch_tokens = x[:, 1:] @ visual.proj if patches else None  # (B, N, D)

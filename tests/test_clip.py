@@ -1,9 +1,11 @@
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 from open_clip.tokenizer import tokenize
 
 from fer_core.clip import Clip, load
+from fer_core.layers.video_adapters import VideoAdapters
 
 TEXTS = ["a photo of a happy face.", "fear", "they look at the person who is feeling ambivalent about their contempt"]
 
@@ -150,3 +152,20 @@ def test_fixed_texts_are_normalised_without_gradient_and_encoded_once():
     # Cached under inference mode, still fit for training.
     scale = torch.ones((), requires_grad=True)
     (scale * clip.fixed_texts(["disgust"])).sum().backward()
+
+
+def test_blocks_that_are_computed_again_give_the_same_gradients() -> None:
+    clip = tiny.tiny_clip()
+    adapters = VideoAdapters(clip.visual_width, clip.visual_layers, frames=4, drop_path=0.5)
+    tiny.stirred(adapters).train()
+    image, prompts = torch.randn(2, 3, 3, 32, 32), torch.randn(2, 4, clip.visual_width, requires_grad=True)
+    found = []
+    for recompute in (False, True):
+        torch.manual_seed(0)  # a dropped path is dropped again
+        encoded = clip.encode_image(image, prompts, adapters.of(3), recompute=recompute)
+        loss = encoded.class_token.square().sum() + encoded.patch_tokens.sum()
+        found.append(torch.autograd.grad(loss, [prompts, *adapters.parameters()]))
+    for kept, again in zip(*found, strict=True):
+        torch.testing.assert_close(kept, again)
+    with torch.no_grad():
+        assert clip.encode_image(image, recompute=True).class_token.shape == (2, 3, 24)

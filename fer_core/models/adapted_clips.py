@@ -22,7 +22,13 @@ class Adapters(Protocol):
 
 @dataclass(frozen=True)
 class AdaptedClipsConfig(SupervisedConfig, PromptConfig):
-    """Settings of such methods: the prompts at whose text features the classifier starts."""
+    """Settings of such methods, and the prompts at whose text features the classifier starts.
+
+    Args:
+        recompute: Whether the backward pass computes each block again: less memory, more time.
+    """
+
+    recompute: bool = False
 
 
 class AdaptedClips(Method):
@@ -33,6 +39,7 @@ class AdaptedClips(Method):
     """
 
     frozen_image_tower = False
+    config: AdaptedClipsConfig
 
     def __init__(self, clip: Clip, classes: Sequence[str], config: Any) -> None:
         super().__init__(clip, classes, config)
@@ -48,5 +55,7 @@ class AdaptedClips(Method):
         """Scores of the adapted tower's features, scaled; stills are clips of one frame."""
         image = batch.image if batch.image.ndim == 5 else batch.image[:, None]
         adapters = self.adapters.of(image.shape[1])
-        features = pool(self.clip.encode_image(image, adapters=adapters, patches=False).class_token)
+        recompute = self.config.recompute
+        encoded = self.clip.encode_image(image, adapters=adapters, patches=False, recompute=recompute)
+        features = pool(encoded.class_token)
         return Output(cosine_logits(features, self.prototypes, self.clip.logit_scale), features)

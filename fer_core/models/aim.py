@@ -41,7 +41,7 @@ class Aim(AdaptedClips):
 
     name = "aim"
     Config = AimConfig
-    config: AimConfig
+    config: AimConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def make_adapters(self) -> VideoAdapters:
         """See :class:`AdaptedClips`."""

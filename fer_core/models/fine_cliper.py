@@ -61,6 +61,7 @@ class FineCliperConfig(SupervisedConfig):
         binary_weight: mu, of the binary cross-entropy over classes.
         description_weight: nu, of the contrast with descriptions; 0 leaves it out.
         masked: Whether class words in descriptions are masked.
+        recompute: Whether the backward pass computes each block again: less memory, more time.
         missing: What becomes of a stream that a batch lacks: an ``error``, or it is left out (``leave``).
     """
 
@@ -78,6 +79,7 @@ class FineCliperConfig(SupervisedConfig):
     binary_weight: float = 0.0
     description_weight: float = 0.0
     masked: bool = True
+    recompute: bool = False
     missing: Literal["error", "leave"] = "error"
 
     def __post_init__(self) -> None:
@@ -116,15 +118,15 @@ class FineCliper(Method):
         self.register_buffer("negative", clip.fixed_texts(negative), persistent=False)
         self.adapters = nn.ModuleDict()
         for stream in config.streams:
-            if stream != "descriptions" and self._set_of(stream) not in self.adapters:
-                self.adapters[self._set_of(stream)] = self._adapters()
+            if stream != "descriptions" and self.set_of(stream) not in self.adapters:
+                self.adapters[self.set_of(stream)] = self._adapters()
         uses_text = "descriptions" in config.streams
         self.describe = Bottleneck(clip.embed_dim, max(1, clip.embed_dim // 4)) if uses_text else None
         learned = config.fusion == "learned" and len(config.streams) > 1
         self.fusion = nn.Parameter(torch.zeros(len(config.streams)), requires_grad=learned)
         self.to(clip.device)
 
-    def _set_of(self, stream: str) -> str:
+    def set_of(self, stream: str) -> str:
         """Name of the set of adapters that a stream goes through."""
         return "maps" if stream != "frames" and self.config.shared_maps else stream
 
@@ -155,15 +157,27 @@ class FineCliper(Method):
             raise UserError(f"expected one of the streams {', '.join(self.config.streams)}, got none; choose others")
         return found
 
+    def picture(self, stream: str, batch: Batch) -> Tensor | None:
+        """What the image tower sees of a stream, ``(B, T, 3, H, W)``; None where the batch has nothing of it.
+
+        Args:
+            stream: ``frames``, ``parsing`` or ``landmarks``.
+            batch: Of clips, or of stills, which are clips of one frame.
+        """
+        if stream == "frames":
+            image = batch.image
+        elif stream == "parsing":
+            image = None if batch.parsing is None else self._drawn(parsing_picture(batch.parsing))
+        elif batch.landmarks is None:
+            image = None
+        else:
+            image = self._drawn(landmark_picture(batch.landmarks, self.clip.image_size))
+        return image if image is None or image.ndim == 5 else image[:, None]
+
     def _stream(self, name: str, batch: Batch) -> Tensor | None:
-        if name == "frames":
-            return self._seen(name, batch.image)
-        if name == "parsing":
-            return None if batch.parsing is None else self._seen(name, self._drawn(parsing_picture(batch.parsing)))
-        if name == "landmarks":
-            if batch.landmarks is None:
-                return None
-            return self._seen(name, self._drawn(landmark_picture(batch.landmarks, self.clip.image_size)))
+        if name != "descriptions":
+            image = self.picture(name, batch)
+            return None if image is None else self._seen(name, image)
         if batch.caption is None:
             return None
         told = self.descriptions(batch.caption)
@@ -182,10 +196,10 @@ class FineCliper(Method):
         return (picture - mean) / std
 
     def _seen(self, stream: str, image: Tensor) -> Tensor:
-        """The image tower's feature of clips ``(B, T, 3, H, W)``, or of stills as clips of one frame."""
-        image = image if image.ndim == 5 else image[:, None]
-        adapters = self.adapters[self._set_of(stream)].of(image.shape[1])  # pyright: ignore[reportCallIssue]
-        return pool(self.clip.encode_image(image, adapters=adapters, patches=False).class_token)
+        """The image tower's feature of clips ``(B, T, 3, H, W)``."""
+        adapters = self.adapters[self.set_of(stream)].of(image.shape[1])  # pyright: ignore[reportCallIssue]
+        encoded = self.clip.encode_image(image, adapters=adapters, patches=False, recompute=self.config.recompute)
+        return pool(encoded.class_token)
 
     def descriptions(self, captions: Sequence[str]) -> Tensor:
         """Text features ``(B, D)`` of descriptions, normalised: the mean over their sentences."""

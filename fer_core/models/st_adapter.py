@@ -34,7 +34,7 @@ class StAdapter(AdaptedClips):
 
     name = "st-adapter"
     Config = StAdapterConfig
-    config: StAdapterConfig
+    config: StAdapterConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def make_adapters(self) -> StAdapters:
         """See :class:`AdaptedClips`."""
