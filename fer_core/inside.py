@@ -111,3 +111,36 @@ def apex_cover(first: np.ndarray, size: int, frames: int, apex: np.ndarray) -> n
     seen = (np.arange(frames) >= starts[..., None]) & (np.arange(frames) < starts[..., None] + size)  # (V, [M,] T)
     at_apex = inside_apex if starts.ndim == 1 else inside_apex[:, None]
     return (seen & at_apex).sum(-1) / at_apex.sum(-1)
+
+
+PHASES = ("onset", "apex", "offset")
+
+
+def phases(apex: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """In which phase of an expression each frame lies: ``(V, T)`` of 0 (onset), 1 (apex) and 2 (offset).
+
+    Args:
+        apex: ``(V, 2)`` begin and end of the apex, as shares of the clip.
+        moments: ``(T,)`` when the frames were taken, as shares of the clip.
+    """
+    begin, end = (np.asarray(apex)[:, place, None] for place in (0, 1))
+    return np.where(moments < begin, 0, np.where(moments <= end, 1, 2))
+
+
+def attention_by_phase(weights: np.ndarray, phase: np.ndarray) -> np.ndarray:
+    """How much a frame of each phase looks at one frame of each phase, as a multiple of an even look at all frames.
+
+    Args:
+        weights: ``(V, T, T)`` attention of each frame (rows, summing to 1) to each frame.
+        phase: ``(V, T)`` as :func:`phases` gives it.
+
+    Returns:
+        ``(3, 3)``, rows: who looks; NaN where no clip has both.
+    """
+    found = np.full((len(PHASES), len(PHASES)), np.nan)
+    for who in range(len(PHASES)):
+        for whom in range(len(PHASES)):
+            pairs = (phase == who)[:, :, None] & (phase == whom)[:, None, :]
+            if pairs.any():
+                found[who, whom] = np.asarray(weights)[pairs].mean() * weights.shape[1]
+    return found

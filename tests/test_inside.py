@@ -89,3 +89,29 @@ def test_windows_cover_the_apex_by_the_frames_that_they_see():
     assert inside.apex_cover(np.array([5, 0, 6]), 4, 10, apex).tolist() == [0.5, 1.0, 0.0]
     several = inside.apex_cover(np.array([[3, 5], [3, 0], [3, 6]]), 4, 10, apex)
     assert several.tolist() == [[1.0, 0.5], [0.0, 1.0], [1.0, 0.0]]
+
+
+def test_phases_lie_before_in_and_behind_the_apex():
+    moments = (np.arange(4) + 0.5) / 4  # .125, .375, .625, .875
+    found = inside.phases(np.array([[0.3, 0.7], [0.0, 0.2], [0.9, 1.0]]), moments)
+    assert found.tolist() == [[0, 1, 1, 2], [1, 2, 2, 2], [0, 0, 0, 0]]
+
+
+def test_attention_by_phase_is_a_mean_over_pairs_of_frames():
+    phase = np.array([[0, 1, 1, 2], [0, 0, 1, 1]])
+    even = inside.attention_by_phase(np.full((2, 4, 4), 0.25), phase)
+    assert np.allclose(even[:2, :2], 1.0)
+    assert np.isclose(even[2, 0], 1.0)
+    weights = np.random.default_rng(0).dirichlet(np.ones(4), (2, 4))
+    found = inside.attention_by_phase(weights, phase)
+    for who in range(3):
+        for whom in range(3):
+            values = [
+                weights[clip, one, other]
+                for clip in range(2)
+                for one in range(4)
+                for other in range(4)
+                if phase[clip, one] == who and phase[clip, other] == whom
+            ]
+            assert np.isclose(found[who, whom], 4 * np.mean(values))
+    assert np.isnan(inside.attention_by_phase(weights, np.zeros((2, 4), int))[1, 1])

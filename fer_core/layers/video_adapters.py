@@ -52,7 +52,11 @@ class VideoAdapter(BlockAdapter):
 
     Attributes:
         frames: Frames of a clip; set it before the tower runs, whose sequences are frames one after another.
+        watched: Whether the attention over time is kept.
+        attended: ``(B, T, T)`` that attention in the last forward pass, of the class tokens, mean over the heads.
     """
+
+    attended: Tensor
 
     def __init__(
         self, width: int, inner: int, temporal: bool = True, spatial: bool = True, joint: bool = True,
@@ -63,6 +67,7 @@ class VideoAdapter(BlockAdapter):
         self.spatial = Bottleneck(width, inner) if spatial else None
         self.joint = Bottleneck(width, inner) if joint else None
         self.scale, self.drop, self.frames = scale, StochasticDepth(drop_path, "row"), 1
+        self.watched = False
 
     def before(self, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
         """See :meth:`BlockAdapter.before`: the attention over time."""
@@ -71,7 +76,11 @@ class VideoAdapter(BlockAdapter):
         clips, (length, width) = len(x) // self.frames, x.shape[1:]
         # (B T, L, W) -> (B L, T, W): for each place of a frame, the same place of all frames.
         over_time = x.view(clips, self.frames, length, width).transpose(1, 2).reshape(-1, self.frames, width)
-        mixed = self.temporal(block.attention(block.ln_1(over_time)))
+        normed = block.ln_1(over_time)
+        if self.watched:
+            tokens = normed.view(clips, length, self.frames, width)[:, 0]
+            self.attended = block.attn(tokens, tokens, tokens, need_weights=True)[1].detach()
+        mixed = self.temporal(block.attention(normed))
         mixed = mixed.view(clips, length, self.frames, width).transpose(1, 2)
         return x + self.drop(mixed).reshape(x.shape)
 

@@ -177,7 +177,7 @@ class FineCliper(Method):
     def _stream(self, name: str, batch: Batch) -> Tensor | None:
         if name != "descriptions":
             image = self.picture(name, batch)
-            return None if image is None else self._seen(name, image)
+            return None if image is None else pool(self.over_time(name, image))
         if batch.caption is None:
             return None
         told = self.descriptions(batch.caption)
@@ -195,11 +195,11 @@ class FineCliper(Method):
             picture = flat.unflatten(0, clips)
         return (picture - mean) / std
 
-    def _seen(self, stream: str, image: Tensor) -> Tensor:
-        """The image tower's feature of clips ``(B, T, 3, H, W)``."""
+    def over_time(self, stream: str, image: Tensor) -> Tensor:
+        """The image tower's class tokens ``(B, T, D)`` of a stream's clips ``(B, T, 3, H, W)``."""
         adapters = self.adapters[self.set_of(stream)].of(image.shape[1])  # pyright: ignore[reportCallIssue]
         encoded = self.clip.encode_image(image, adapters=adapters, patches=False, recompute=self.config.recompute)
-        return pool(encoded.class_token)
+        return encoded.class_token
 
     def descriptions(self, captions: Sequence[str]) -> Tensor:
         """Text features ``(B, D)`` of descriptions, normalised: the mean over their sentences."""

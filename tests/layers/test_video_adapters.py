@@ -83,3 +83,19 @@ def test_refuses_clips_that_are_too_long() -> None:
 
 def test_a_bottleneck_starts_at_zero() -> None:
     assert Bottleneck(8, 2)(torch.randn(3, 8)).abs().max() == 0
+
+
+def test_a_watched_adapter_keeps_whom_class_tokens_attend_to(tower: Clip) -> None:
+    adapters = stirred(VideoAdapters(16, 2, frames=4, reduction=2), 0.3).eval()
+    plain = tower.encode_image(clips(), adapters=adapters.of(3)).class_token
+    for block in adapters.blocks:
+        block.watched = True
+    torch.testing.assert_close(tower.encode_image(clips(), adapters=adapters.of(3)).class_token, plain)
+    first = adapters.blocks[0]
+    block = tower.model.visual.transformer.resblocks[0]
+    x = tower.model.visual._embeds(clips().flatten(0, 1)).unflatten(0, (2, 3))[:, :, 0] + adapters.place[:3]
+    query, key, _ = (block.ln_1(x) @ block.attn.in_proj_weight.T + block.attn.in_proj_bias).chunk(3, -1)
+    heads = [torch.einsum("btd,bsd->bts", q, k) / 8**0.5 for q, k in zip(query.split(8, -1), key.split(8, -1))]  # noqa: B905
+    expected = torch.stack([each.softmax(-1) for each in heads]).mean(0)
+    torch.testing.assert_close(first.attended, expected)
+    assert first.attended.shape == (2, 3, 3)
