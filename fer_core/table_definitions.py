@@ -380,6 +380,8 @@ DEFINITIONS = (
             Theirs("FineCLIPER", "main comparison"),
             Theirs("DFER-CLIP", "main comparison"),
             Theirs("other", "later DFER methods"),
+            Theirs("MAE-DFER", "per-class results"),
+            Theirs("other", "DFER results per fold"),
             Theirs("SurveyFER", "DFER methods"),
         ),
     ),
