@@ -95,14 +95,14 @@ class NaiveFineCliper(nn.Module):
         super().__init__()
         clip: Clip = method.clip
         self.model: Any = clip.model
-        self.method, self.scale = method, clip.logit_scale
+        self.method, self.log_scale = method, nn.Parameter(method.log_scale.detach().clone())
         self.adapters, self.fusion = copy.deepcopy(method.adapters), nn.Parameter(method.fusion.detach().clone())
         texts = prompts.positive_negative(method.classes)
         self.ids = [open_clip.tokenize(list(rows), clip.context_length).to(clip.device) for rows in texts]
 
     def parameters(self, recurse: bool = True) -> Any:
         """Those that are trained; ours are none of them."""
-        return iter([*self.adapters.parameters(), self.fusion])
+        return iter([*self.adapters.parameters(), self.fusion, self.log_scale])
 
     def _feature(self, image: Tensor, adapters: Any) -> Tensor:
         visual = self.model.visual
@@ -129,7 +129,7 @@ class NaiveFineCliper(nn.Module):
             image = method.picture(stream, batch)
             assert image is not None
             feature = self._feature(image, self.adapters[method.set_of(stream)])
-            scores.append(self.scale * (feature @ yes.T - feature @ no.T))
+            scores.append(self.log_scale.exp() * (feature @ yes.T - feature @ no.T))
         weights = self.fusion.softmax(0)
         fused = sum(weight * score for weight, score in zip(weights, scores, strict=True))
         own = [F.cross_entropy(score, batch.label) for score in scores]

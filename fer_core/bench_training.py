@@ -161,7 +161,7 @@ def _fine_cliper(tower: clip.Clip, options: Options, **settings: Any) -> Case:
     assert isinstance(method, FineCliper)
     plain = NaiveFineCliper(method)
     pairs = [*zip(method.adapters.parameters(), plain.adapters.parameters(), strict=True)]
-    pairs.append((method.fusion, plain.fusion))
+    pairs += [(method.fusion, plain.fusion), (method.log_scale, plain.log_scale)]
     return Case(method, plain, pairs, False, options.video_clips, options.video_frames)
 
 

@@ -14,7 +14,8 @@ CLIP's towers stay frozen.
     L            = CE(z, y) + lambda mean_m CE(z_m, y) + mu mean_c BCE(z_c, c = y) + nu L_D
 
 L_D contrasts f_V with the descriptions of the batch, in both directions; it lets descriptions teach without being
-needed in the test. Class words in descriptions are masked unless that is switched off. Our reading: lambda = 0.5,
+needed in the test. Class words in descriptions are masked unless that is switched off. Our reading: t is learned, as a
+CLIP that hardly hears the word "no" puts both texts of a class so near that its own scale leaves no odds; lambda = 0.5,
 mu = 0; the class token of each frame is normalised, then averaged; 12 sets of three AIM adapters, 10.65 million numbers
 with ViT-B/16, two of which come near the 20 million that the paper reports.
 
@@ -57,6 +58,7 @@ class FineCliperConfig(SupervisedConfig):
         max_frames: Most frames of a clip.
         shared_maps: One set of adapters for parsing maps and landmarks, in place of one each.
         fusion: Weights of the streams: ``learned``, or ``even``.
+        scale: exp(t): ``learned`` from CLIP's own on, or held at ``clip``'s.
         stream_weight: lambda, of each stream's own cross-entropy.
         binary_weight: mu, of the binary cross-entropy over classes.
         description_weight: nu, of the contrast with descriptions; 0 leaves it out.
@@ -75,6 +77,7 @@ class FineCliperConfig(SupervisedConfig):
     max_frames: int = 16
     shared_maps: bool = True
     fusion: Literal["learned", "even"] = "learned"
+    scale: Literal["learned", "clip"] = "learned"
     stream_weight: float = 0.5
     binary_weight: float = 0.0
     description_weight: float = 0.0
@@ -124,6 +127,7 @@ class FineCliper(Method):
         self.describe = Bottleneck(clip.embed_dim, max(1, clip.embed_dim // 4)) if uses_text else None
         learned = config.fusion == "learned" and len(config.streams) > 1
         self.fusion = nn.Parameter(torch.zeros(len(config.streams)), requires_grad=learned)
+        self.log_scale = nn.Parameter(torch.tensor(clip.logit_scale).log(), requires_grad=config.scale == "learned")
         self.to(clip.device)
 
     def set_of(self, stream: str) -> str:
@@ -212,7 +216,7 @@ class FineCliper(Method):
         with torch.autocast(feature.device.type, enabled=False):
             yes, no = feature @ self.positive.T, feature @ self.negative.T
             odds = {"both": yes - no, "positive": yes, "negative": -no}[self.config.texts]
-            return self.clip.logit_scale * odds
+            return self.log_scale.exp() * odds
 
     def weights(self, streams: Sequence[str]) -> Tensor:
         """The weights of some streams, summing to 1."""

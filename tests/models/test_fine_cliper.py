@@ -33,7 +33,7 @@ def test_a_score_is_the_log_odds_of_two_texts(tiny_clip, classes, make_batch):
             pair = torch.stack(
                 [normalise(tiny_clip.encode_text([text]))[0] @ feature for text in (yes[column], no[column])]
             )
-            chance = (tiny_clip.logit_scale * pair).softmax(0)[0]
+            chance = (method.log_scale.exp() * pair).softmax(0)[0]
             torch.testing.assert_close(output.logits[number, column].sigmoid(), chance, atol=1e-5, rtol=1e-4)
 
 
@@ -41,7 +41,7 @@ def test_a_score_is_the_log_odds_of_two_texts(tiny_clip, classes, make_batch):
 def test_one_kind_of_text_alone(texts, sign, tiny_clip, classes, make_batch):
     method, batch = stirred(built(tiny_clip, classes, streams=("frames",), texts=texts)), make_batch(3, frames=2)
     yes, no = (normalise(tiny_clip.encode_text(rows)) for rows in prompts.positive_negative(classes))
-    expected = sign * tiny_clip.logit_scale * method(batch).features @ (yes if sign > 0 else no).T
+    expected = sign * method.log_scale.exp() * method(batch).features @ (yes if sign > 0 else no).T
     torch.testing.assert_close(method(batch).logits, expected, atol=1e-4, rtol=1e-4)
 
 

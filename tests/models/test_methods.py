@@ -23,7 +23,7 @@ DECLARED = {
     "maple": {"text_prompts", "coupling"},
     "promptsrc": {"text_prompts", "visual_prompts"},
     "clip-au": {"adapter", "temporal", "classifier"},
-    "fine-cliper": {"adapters", "fusion"},
+    "fine-cliper": {"adapters", "fusion", "log_scale"},
     "lora": {"tower", "prototypes"},
     "les-clip": {"blocks", "discrimination"},
     "mpa-fer": {"context", "visual_prompts"},
