@@ -45,12 +45,12 @@ class Options:
     """
 
     backbone: str = "ViT-B-32:random"
-    videos: int = 4
-    frames: int = 20
-    window: int = 16
-    views: int = 16
+    videos: int = 2
+    frames: int = 12
+    window: int = 8
+    views: int = 8
     steps: int = 4
-    passes: int = 10
+    passes: int = 3
     device: str = "cpu"
     repeats: int = 2
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from fer_core import bench
+from fer_core import bench, flops
 
 
 def measured(
@@ -38,7 +37,7 @@ def measured(
         A row: operations in thousand millions, what is kept in MiB, rates as :func:`fer_core.bench.compare` gives them,
         and the share of the machine's peak that our side reaches.
     """
-    ours_flops, plain_flops = count_flops(ours), count_flops(plain)
+    ours_flops, plain_flops = flops.count(ours), flops.count(plain)
     ours_kept, plain_kept = _peak(ours, device), _peak(plain, device)
     timed = bench.compare(what, unit, amount, _waiting(ours, device), _waiting(plain, device), repeats)
     return {
@@ -48,18 +47,6 @@ def measured(
         "lowest": timed["lowest"], "highest": timed["highest"],
         "of matrix peak": ours_flops / amount * timed["ours"] / peak,
     }  # fmt: skip
-
-
-def count_flops(step: Callable[[], Any]) -> int:
-    """Floating-point operations of one step, forward and backward, a multiplication and an addition as two."""
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it hides its products from the counter
-    try:
-        with FlopCounterMode(display=False) as counter:
-            step()
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-    return counter.get_total_flops()
 
 
 def _peak(step: Callable[[], Any], device: torch.device) -> int:

@@ -334,6 +334,7 @@ DEFINITIONS = (
             *_uar_war((("facs-clip-7", "7 classes"), ("facs-clip-11", "11 classes"))),
             Column("look_alikes", "errors on look-alikes (7)", "facs-clip-7", "look-alikes"),
             Column("parameters", "trained parameters (7)", "facs-clip-7", "parameters"),
+            Column("flops", "million operations a clip (7)", "facs-clip-7", "flops"),
         ),
         tuple(Ours(method) for method in _CLIPS),
     ),

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from fer_core import data, engine, entanglement, metrics, metrics_subjects, models
 from fer_core.batch import Batch
 from fer_core.data import layout
 from fer_core.faces import sets
 from fer_core.faces.expressions import LOOK_ALIKES
+from fer_core.flops import count
 
 # Records hold values, not intervals: those need more draws than a run should wait for, and pages draw them.
 _FEW = entanglement.Bootstrap(resamples=2)
@@ -82,25 +82,18 @@ def entangled_by(predictions: engine.Predictions, classes: Sequence[str]) -> dic
 def flops(method: models.Method, sample: Batch) -> int:
     """Floating-point operations of the forward pass of one sample, text side included where it is not cached.
 
-    Matrix products, convolutions and attention are counted, a multiplication and an addition as two.
-
     Args:
         method: The method; it is put into evaluation mode.
         sample: A batch of one.
     """
     method.eval()
-    # PyTorch's fused encoder layer hides its products from the counter: 36 % of a small ViT went missing with it on.
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
     # The counter follows modules by hooks on their inputs, and stumbles over a slice of a trained tensor.
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            method(sample)
+        with torch.no_grad():
+            return count(lambda: method(sample))
     finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
         for parameter in trained:
             parameter.requires_grad_(True)
-    return counter.get_total_flops()
