@@ -1,12 +1,14 @@
 """What a method sees: a batch of faces, and the features that a frozen image tower made of them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+Joiner = Callable[[list[Any]], Any]
 
 
 @dataclass
@@ -93,27 +95,7 @@ class Batch:
         Raises:
             ValueError: If there are no samples, or a field is set in some samples and missing in others.
         """
-        if not samples:
-            raise ValueError("expected at least one sample to stack, got none")
-        values: dict[str, Any] = {}
-        for field in dataclasses.fields(cls):
-            column = [getattr(sample, field.name) for sample in samples]
-            missing = sum(value is None for value in column)
-            if 0 < missing < len(column):
-                raise ValueError(f"{field.name} is missing in {missing} of {len(column)} samples")
-            if missing:
-                values[field.name] = None
-            elif field.name == "features":
-                patches = [value.patch_tokens for value in column]
-                values["features"] = ImageFeatures(
-                    torch.stack([value.class_token for value in column]),
-                    None if patches[0] is None else torch.stack(patches),
-                )
-            elif isinstance(column[0], Tensor):
-                values[field.name] = torch.stack(column)
-            else:
-                values[field.name] = column
-        return cls(**values)
+        return cls._together(samples, "samples", torch.stack, list)
 
     @classmethod
     def concatenate(cls, batches: Sequence["Batch"]) -> "Batch":
@@ -122,24 +104,25 @@ class Batch:
         Raises:
             ValueError: If there are no batches, or a field is set in some and missing in others.
         """
-        if not batches:
-            raise ValueError("expected at least one batch to concatenate, got none")
+        return cls._together(batches, "batches", torch.cat, lambda columns: [each for part in columns for each in part])
+
+    @classmethod
+    def _together(cls, parts: Sequence["Batch"], what: str, join: Joiner, join_words: Joiner) -> "Batch":
+        """One batch of parts, whose tensors and captions are joined field by field."""
+        if not parts:
+            raise ValueError(f"expected at least one of the {what} to join, got none")
         values: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
-            column = [getattr(batch, field.name) for batch in batches]
+            column = [getattr(part, field.name) for part in parts]
             missing = sum(value is None for value in column)
             if 0 < missing < len(column):
-                raise ValueError(f"{field.name} is missing in {missing} of {len(column)} batches")
+                raise ValueError(f"{field.name} is missing in {missing} of {len(column)} {what}")
             if missing:
                 values[field.name] = None
             elif field.name == "features":
                 patches = [value.patch_tokens for value in column]
-                values["features"] = ImageFeatures(
-                    torch.cat([value.class_token for value in column]),
-                    None if patches[0] is None else torch.cat(patches),
-                )
-            elif isinstance(column[0], Tensor):
-                values[field.name] = torch.cat(column)
+                tokens = join([value.class_token for value in column])
+                values["features"] = ImageFeatures(tokens, None if patches[0] is None else join(patches))
             else:
-                values[field.name] = [item for part in column for item in part]
+                values[field.name] = (join if isinstance(column[0], Tensor) else join_words)(column)
         return cls(**values)

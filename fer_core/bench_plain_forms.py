@@ -95,14 +95,11 @@ class NaiveFineCliper(nn.Module):
         super().__init__()
         clip: Clip = method.clip
         self.model: Any = clip.model
-        self.method, self.log_scale = method, nn.Parameter(method.log_scale.detach().clone())
+        self.config, self.picture, self.set_of = method.config, method.picture, method.set_of
+        self.log_scale = nn.Parameter(method.log_scale.detach().clone())
         self.adapters, self.fusion = copy.deepcopy(method.adapters), nn.Parameter(method.fusion.detach().clone())
         texts = prompts.positive_negative(method.classes)
         self.ids = [open_clip.tokenize(list(rows), clip.context_length).to(clip.device) for rows in texts]
-
-    def parameters(self, recurse: bool = True) -> Any:
-        """Those that are trained; ours are none of them."""
-        return iter([*self.adapters.parameters(), self.fusion, self.log_scale])
 
     def _feature(self, image: Tensor, adapters: Any) -> Tensor:
         visual = self.model.visual
@@ -121,17 +118,17 @@ class NaiveFineCliper(nn.Module):
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the fused log-odds and of each stream's own."""
-        method, model = self.method, self.model
+        model = self.model
         with torch.no_grad():
             yes, no = (_full_length(model, model.token_embedding(ids), ids) for ids in self.ids)
         scores = []
-        for stream in method.config.streams:
-            image = method.picture(stream, batch)
+        for stream in self.config.streams:
+            image = self.picture(stream, batch)
             assert image is not None
-            feature = self._feature(image, self.adapters[method.set_of(stream)])
-            scores.append(self.log_scale.exp() * (feature @ yes.T - feature @ no.T))
+            feature = self._feature(image, self.adapters[self.set_of(stream)])
+            scores.append(self.log_scale.exp() * feature @ (yes - no).T)
         weights = self.fusion.softmax(0)
         fused = sum(weight * score for weight, score in zip(weights, scores, strict=True))
         own = [F.cross_entropy(score, batch.label) for score in scores]
         assert isinstance(fused, Tensor)
-        return F.cross_entropy(fused, batch.label) + method.config.stream_weight * torch.stack(own).mean()
+        return F.cross_entropy(fused, batch.label) + self.config.stream_weight * torch.stack(own).mean()

@@ -171,13 +171,10 @@ def _fine_cliper_recomputed(tower: clip.Clip, options: Options) -> Case:
 
 def _fine_cliper_frames(tower: clip.Clip, options: Options) -> Case:
     """FineCLIPER's frames alone, beside full fine-tuning of the tower on the same clips."""
-    case = _fine_cliper(tower, options, streams=("frames",))
-    return replace(case, plain=_full_fine_tuning_of_clips(tower), pairs=[])
-
-
-def _full_fine_tuning_of_clips(tower: clip.Clip) -> nn.Module:
-    method = models.build("full-fine-tuning", tower, CLASSES, {})
-    return NaiveFullFineTuning(tower, method.prototypes)  # pyright: ignore[reportArgumentType]
+    method = models.build("fine-cliper", tower, CLASSES, {"drop_path": 0.0, "streams": ("frames",)})
+    tuned = models.build("full-fine-tuning", tower, CLASSES, {})
+    plain = NaiveFullFineTuning(tower, tuned.prototypes)  # pyright: ignore[reportArgumentType]
+    return Case(method, plain, [], False, options.video_clips, options.video_frames)
 
 
 CASES: dict[str, Callable[[clip.Clip, Options], Case]] = {

@@ -10,6 +10,8 @@ from fer_core.errors import UserError
 from fer_core.faces.canvas import PARSING
 from fer_core.prompts import UnitPhrase
 
+PHASES = ("onset", "apex", "offset")
+
 
 def by_part(weights: Tensor, parsing: Tensor) -> dict[str, tuple[float, float]]:
     """How much of some attention lies on each part of the face.
@@ -111,9 +113,6 @@ def apex_cover(first: np.ndarray, size: int, frames: int, apex: np.ndarray) -> n
     seen = (np.arange(frames) >= starts[..., None]) & (np.arange(frames) < starts[..., None] + size)  # (V, [M,] T)
     at_apex = inside_apex if starts.ndim == 1 else inside_apex[:, None]
     return (seen & at_apex).sum(-1) / at_apex.sum(-1)
-
-
-PHASES = ("onset", "apex", "offset")
 
 
 def phases(apex: np.ndarray, moments: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from fer_core.published import MARKS
 from fer_core.tables import Cell, Row, Table
 
 _STUB = ("Method", "Backbone", "Seeds")
+_FEW_NOTES = 3  # more than that are folded below an HTML table
 
 
 def _seeds(row: Row) -> str:
@@ -154,8 +155,10 @@ def html(table: Table) -> str:
     if legend:
         lines.append(f"<p>{escape('; '.join(f'{letter}: {meaning}' for letter, meaning in legend.items()))}</p>")
     if table.notes:
-        notes = enumerate(table.notes, start=1)
-        lines += ["<ol>", *(f'<li id="{base}-note-{number}">{escape(note)}</li>' for number, note in notes), "</ol>"]
+        items = [f'<li id="{base}-note-{at}">{escape(note)}</li>' for at, note in enumerate(table.notes, start=1)]
+        summary = f"<summary>{len(items)} notes</summary>" if len(items) > 1 else "<summary>1 note</summary>"
+        # A link to a note opens what is folded.
+        lines += [f"<details{' open' * (len(items) <= _FEW_NOTES)}>{summary}", "<ol>", *items, "</ol></details>"]
     return "\n".join(lines) + "\n"
 
 

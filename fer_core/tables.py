@@ -1,4 +1,4 @@
-"""Tables that hold published numbers beside reproduced ones; ``table_definitions.py`` tells what they hold.
+"""Tables that hold published numbers beside reproduced ones; ``table_contents.py`` tells what they hold.
 
 A cell is *published* (with the mark of its source), *reproduced* (mean and sample deviation over seeds, from records),
 *not run* (with the command that would fill it), or empty where nobody reports that number. A column belongs to one data
@@ -18,7 +18,8 @@ from fer_core import comparing, experiments, published, records, table_definitio
 from fer_core.errors import unknown
 from fer_core.published import Published
 from fer_core.records import Record
-from fer_core.table_definitions import DEFINITIONS, Column, Definition, Ours, Theirs
+from fer_core.table_contents import DEFINITIONS
+from fer_core.table_definitions import Column, Definition, Ours, Theirs
 
 __all__ = ["Cell", "Column", "Definition", "Ours", "Row", "Table", "Theirs", "build", "caption", "fill", "names"]
 

@@ -50,7 +50,7 @@ def test_concatenate_undoes_taking_apart() -> None:
     bare = replace(batch, votes=None)
     with pytest.raises(ValueError, match="votes is missing in 1 of 2 batches"):
         Batch.concatenate([batch, bare])
-    with pytest.raises(ValueError, match="expected at least one batch"):
+    with pytest.raises(ValueError, match="expected at least one of the batches"):
         Batch.concatenate([])
 
 
@@ -102,7 +102,7 @@ def test_features_may_lack_patches() -> None:
 
 
 def test_refuses_no_samples_and_mixed_samples() -> None:
-    with pytest.raises(ValueError, match="at least one sample"):
+    with pytest.raises(ValueError, match="expected at least one of the samples to join"):
         Batch.stack([])
     with_votes = Batch(torch.zeros(1), torch.tensor(0), torch.tensor(0), votes=torch.ones(2))
     without = Batch(torch.zeros(1), torch.tensor(0), torch.tensor(1))

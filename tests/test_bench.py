@@ -171,7 +171,7 @@ def test_operations_and_memory_are_counted_not_guessed(training_rows):
 
 def test_adaptation_says_the_same_as_its_plain_form_for_less():
     options = bench_adapting.Options(
-        backbone="embedded:random", videos=2, frames=5, window=3, views=4, steps=4, passes=3, repeats=1
+        backbone="embedded:random", videos=2, frames=5, window=3, views=4, view_frames=4, steps=4, passes=3, repeats=1
     )
     rows = {row["what"]: row for row in bench_adapting.measure(options)}
     assert list(rows) == ["clip-autt, a pass on cached features", "clip-autt, 3 passes", "tpt, 4 steps"]

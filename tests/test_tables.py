@@ -323,6 +323,16 @@ def test_html_is_well_formed_and_accessible(table):
     assert table._repr_html_() == text
 
 
+@pytest.mark.parametrize(
+    ("notes", "opening"), [(1, "<details open><summary>1 note<"), (9, "<details><summary>9 notes<")]
+)
+def test_many_notes_are_folded(notes, opening, tmp_path):
+    numbers = [number(metric="WAR", method=f"method {at}", note=f"note {at}") for at in range(notes)]
+    text = table_formats.html(tables.fill(Definition("t", "T", (WAR,), (Theirs("P", "T"),)), tmp_path, numbers))
+    assert text.count("<li") == notes
+    assert opening in text
+
+
 @pytest.mark.parametrize("name", tables.names())
 @pytest.mark.parametrize("kind", table_formats.FORMATS)
 def test_every_table_prints_in_every_format(name, kind, tmp_path):

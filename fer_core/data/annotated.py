@@ -22,9 +22,10 @@ from fer_core.data import frames
 from fer_core.data.alignment import Box
 from fer_core.data.annotation_store import AnnotationStore
 from fer_core.data.annotations import Annotation, Annotator, nearest_filled
-from fer_core.data.dataset import FaceDataset, Subset, Wrapped
+from fer_core.data.dataset import FaceDataset
 from fer_core.data.faces_in_images import Origin
 from fer_core.data.files import ClipFiles, Entry, ImageFiles, inside
+from fer_core.data.selections import Subset, Wrapped
 from fer_core.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,8 @@ from typing import Any
 
 from fer_core import config
 from fer_core.data import facs, layout
-from fer_core.data.dataset import FaceDataset, balanced, check_split
+from fer_core.data.dataset import FaceDataset, check_split
+from fer_core.data.selections import balanced
 from fer_core.errors import UserError, unknown
 
 _KINDS = ("stills", "clips", "subjects")
@@ -32,8 +33,8 @@ def open(
         split: ``"train"``, ``"validation"`` or ``"test"``.
         root: The folder of licensed data; ``FER_DATA_ROOT`` by default. Embedded sets need none.
         limit: At most that many samples, evenly over the classes and always the same ones; None for all.
-        **options: The data set's own options, such as ``votes="probability"`` of ``ferplus`` ``fold=2`` of ``dfew``, or
-            ``frames=4`` of embedded clips.
+        **options: The data set's own options, such as ``votes="probability"`` of ``ferplus``, ``fold=2`` of ``dfew``,
+            or ``frames=4`` of embedded clips.
 
     Returns:
         The data set, raw.

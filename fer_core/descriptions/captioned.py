@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fer_core.batch import Batch
 from fer_core.config import digest
-from fer_core.data.dataset import FaceDataset, Wrapped
+from fer_core.data.dataset import FaceDataset
+from fer_core.data.selections import Wrapped
 from fer_core.descriptions.clips import clip_keys
 from fer_core.descriptions.rows import AnyPath, captions_for
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from fer_core import prompts
 from fer_core.data import FaceDataset
-from fer_core.data.dataset import Subset, Wrapped
 from fer_core.data.files import ClipFiles, ImageFiles
 from fer_core.data.sampling import Sampling, positions
+from fer_core.data.selections import Subset, Wrapped
 from fer_core.descriptions.jobs import Question
 from fer_core.descriptions.rows import key
 from fer_core.errors import UserError

@@ -6,8 +6,8 @@ from typing import Any
 
 from fer_core import config, data
 from fer_core.data import align_folder, annotated, annotations, facs, layout
-from fer_core.data.dataset import Subset, Wrapped
 from fer_core.data.files import ClipFiles, ImageFiles
+from fer_core.data.selections import Subset, Wrapped
 from fer_core.descriptions.captioned import Captioned
 from fer_core.errors import UserError
 from fer_core.experiments.loading import Settings
@@ -26,9 +26,9 @@ def splits(settings: Settings, root: str | Path | None, seed: int) -> tuple[dict
     Raises:
         UserError: If a data set, option or file is not what it should be.
     """
-    opened = {
-        split: _open(*_whence(settings, split), split, root) for split in data.SPLITS
-    }  # fmt: skip
+    if settings.train_on and settings.data.get("shots") is not None:
+        raise UserError("data.shots: expected the training data's option, as train_on is set; say train_on.shots")
+    opened = {split: _open(*_whence(settings, split), split, root) for split in data.SPLITS}
     fingerprint = config.digest({split: dataset.fingerprint for split, dataset in opened.items()})
     _, own = _whence(settings, "train")
     if own.get("shots") is not None:

@@ -50,7 +50,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Means:
+class Resources:
     """With what a run is made, besides its settings.
 
     Args:
@@ -72,47 +72,50 @@ class Means:
     log_dir: str | Path | None
 
 
-def carry_out(settings: Settings, splits: Splits, means: Means) -> Outcome:
+def carry_out(settings: Settings, splits: Splits, resources: Resources) -> Outcome:
     """Trains and tests as the protocol of the settings says.
 
     Raises:
         UserError: If the data set is not one of people, or several methods would be chosen at epochs of their own.
     """
-    return (_leave_one_out if settings.protocol == "leave-one-out" else _train)(settings, splits, means)
+    return (_leave_one_out if settings.protocol == "leave-one-out" else _train)(settings, splits, resources)
 
 
-def _train(settings: Settings, splits: Splits, means: Means) -> Outcome:
+def _train(settings: Settings, splits: Splits, resources: Resources) -> Outcome:
     """One method, on one training split."""
     training = config.build(engine.Training, settings.training, "training")
     test = splits["test"]
-    engine.seed_everything(means.seed)  # a method draws its starting values when it is built
-    method = models.build(settings.source or settings.method, means.tower, splits["train"].classes, settings.model)
+    engine.seed_everything(resources.seed)  # a method draws its starting values when it is built
+    method = models.build(settings.source or settings.method, resources.tower, splits["train"].classes, settings.model)
+    method.for_classes(test.classes)  # one that cannot be asked of them is refused before it is trained
     fit = engine.fit(
-        method, splits["train"], splits["validation"], test, training, seed=means.seed, device=means.processes.device,
-        progress=means.progress, checkpoint=means.checkpoint, checkpoint_seconds=means.checkpoint_seconds,
-        log_dir=means.log_dir,
+        method, splits["train"], splits["validation"], test, training, seed=resources.seed,
+        device=resources.processes.device, progress=resources.progress, checkpoint=resources.checkpoint,
+        checkpoint_seconds=resources.checkpoint_seconds, log_dir=resources.log_dir,
     )  # fmt: skip
     assert fit.test is not None
     trainable = sum(each.numel() for each in method.parameters() if each.requires_grad)
     outcome = Outcome(method, fit.test, fit.history, fit.selected_epoch, fit.phases, fit.peak_memory, trainable)
     if settings.source is None:
         return outcome
-    personal = personalising.personalise(settings, method, splits, training, means.seed, means.processes)
+    personal = personalising.personalise(
+        settings, method.for_classes(test.classes), splits, training, resources.seed, resources.processes
+    )
     phases = {**fit.phases, "adaptation": personal.seconds}
     return replace(
         outcome, predictions=personal.predictions, trainable=personal.parameters, phases=phases, personal=personal
     )
 
 
-def _leave_one_out(settings: Settings, splits: Splits, means: Means) -> Outcome:
+def _leave_one_out(settings: Settings, splits: Splits, resources: Resources) -> Outcome:
     """A method for each person of the test split, trained on everybody else."""
     rule = config.build(engine.Training, settings.training, "training").selection
     if rule != "last":
         raise UserError(f"protocol leave-one-out: expected training.selection last, got {rule}; set it")
     found, tested = [], []
     for person, positions, fold in _folds(splits):
-        checkpoint = means.checkpoint.with_stem(f"{means.checkpoint.stem}-without-{person}")
-        found.append(_train(settings, fold, replace(means, checkpoint=checkpoint)))
+        checkpoint = resources.checkpoint.with_stem(f"{resources.checkpoint.stem}-without-{person}")
+        found.append(_train(settings, fold, replace(resources, checkpoint=checkpoint)))
         tested.append(positions)
         score = found[-1].predictions.score()["war"]
         logger.info("without person %d (%d left out so far): WAR %.2f%%", person, len(found), 100 * score)

@@ -54,7 +54,9 @@ def resolve(settings: Settings) -> dict[str, Any]:
         "backbone": _portable(settings.backbone),
         # What ships with the project can change under its name: records made with an older one are stale.
         "weights": _embedded_weights() if settings.backbone == "embedded" else None,
-        "faces": sets.GENERATOR_VERSION if settings.dataset in sets.names() else None,
+        "faces": sets.GENERATOR_VERSION
+        if {settings.dataset, opening.trained_on(settings)} & set(sets.names())
+        else None,
         "data": opening.options(settings.dataset, settings.data),
         "model": config.plain(config.build(method_config, settings.model, f"model of {trained_name}")),
         "training": training,
@@ -78,8 +80,9 @@ def _embedded_weights() -> str | None:
 def _changed(own: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, by dotted key, that make a run another one than its experiment's own."""
     before = flat(own)
-    # The hash of the embedded weights follows from the backbone, and nobody can set it.
-    return {key: value for key, value in flat(resolved).items() if key != "weights" and before.get(key) != value}
+    # Nobody can set these: they follow from the backbone and the data sets.
+    follows = ("weights", "faces")
+    return {key: value for key, value in flat(resolved).items() if key not in follows and before.get(key) != value}
 
 
 def changed(name: str, profile: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,8 +198,8 @@ def run(
     if force and processes.main:
         _forget(checkpoint)
     processes.wait()
-    means = protocols.Means(tower, seed, processes, checkpoint, checkpoint_seconds, progress, log_dir)
-    told = protocols.carry_out(settings, splits, means)
+    resources = protocols.Resources(tower, seed, processes, checkpoint, checkpoint_seconds, progress, log_dir)
+    told = protocols.carry_out(settings, splits, resources)
     selection, further = _selection(training, told), {}
     if told.personal is not None:
         further, chosen = personalising.scores(test, told.personal)

@@ -63,11 +63,13 @@ class Method(nn.Module, ABC):
         name: The method's name in experiments.
         Config: Its frozen config.
         frozen_image_tower: Whether ``forward`` may be given cached features (``Batch.features``) for pixels.
+        asks_by_texts: Whether classes come in by their texts alone, so that others may be asked of what was learned.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type]
-    frozen_image_tower: ClassVar[bool]
+    frozen_image_tower: bool
+    asks_by_texts: bool = False
 
     def __init__(self, clip: Clip, classes: Sequence[str], config: Any) -> None:
         super().__init__()
@@ -126,22 +128,22 @@ class Method(nn.Module, ABC):
             classes: Class names of another data set.
 
         Returns:
-            The method itself where its classes are the same, else another one with equal parameters.
+            The method itself where its classes are the same, else another one that has learned the same.
 
         Raises:
-            UserError: If it has learned something for each of its own classes.
+            UserError: If it learns something of each of its own classes.
         """
         if tuple(classes) == self.classes:
             return self
-        other = type(self)(self.clip, classes, self.config)
-        learned = dict(self.named_parameters())
-        for name, parameter in other.named_parameters():
-            if parameter.shape != learned[name].shape:
-                raise UserError(
-                    f"{self.name}: expected the classes {', '.join(self.classes)}, got {', '.join(classes)}; {name} "
-                    "holds numbers for each class, choose a method or setting that learns none"
-                )
-            parameter.data.copy_(learned[name])
+        if not self.asks_by_texts:
+            raise UserError(
+                f"{self.name}: expected the classes {', '.join(self.classes)}, got {', '.join(classes)}; it learns "
+                "something of each class, choose a method or setting that asks by texts alone"
+            )
+        other, learned = type(self)(self.clip, classes, self.config), self.state_dict()
+        for name, value in other.state_dict().items():
+            if value.shape == learned[name].shape:  # of other shapes: what training alone needs of its classes
+                value.copy_(learned[name])
         return other.eval()
 
     def image_features(self, batch: Batch, patches: bool = False) -> ImageFeatures:
@@ -166,31 +168,13 @@ def pool(class_token: Tensor) -> Tensor:
     return normalise(features.mean(dim=1)) if features.ndim == 3 else features
 
 
-def cosine_logits(features: Tensor, prototypes: Tensor, scale: float) -> Tensor:
+def cosine_logits(features: Tensor, prototypes: Tensor, scale: float | Tensor) -> Tensor:
     """``scale`` times the products of features ``(B, D)`` and prototypes ``(C, D)``: ``(B, C)``.
 
     Not in half precision, even under autocast: a scale of 100 would turn its rounding into tenths of a logit.
     """
     with torch.autocast(features.device.type, enabled=False):
         return scale * features @ prototypes.T
-
-
-def split_groups(groups: list[dict[str, Any]], tower: nn.Module | None, share: float) -> list[dict[str, Any]]:
-    """Parameter groups in which a tower's parameters have a share of the learning rate.
-
-    Args:
-        groups: As :meth:`Method.parameter_groups` gives them.
-        tower: The tower, or None.
-        share: Of the learning rate.
-    """
-    own = set() if tower is None else {id(parameter) for parameter in tower.parameters()}
-    found = []
-    for group in groups:
-        for inside, factor in ((True, share), (False, 1.0)):
-            chosen = [parameter for parameter in group["params"] if (id(parameter) in own) == inside]
-            if chosen:
-                found.append({**group, "params": chosen, "lr": factor * group["lr"]})
-    return found
 
 
 MethodType = TypeVar("MethodType", bound=type[Method])

@@ -53,6 +53,7 @@ class ClipAdapter(Method):
     name = "clip-adapter"
     Config = ClipAdapterConfig
     frozen_image_tower = True
+    asks_by_texts = True
     config: ClipAdapterConfig
     prototypes: Tensor
 

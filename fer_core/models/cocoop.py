@@ -55,6 +55,7 @@ class CoCoOp(Method):
     name = "cocoop"
     Config = CoCoOpConfig
     frozen_image_tower = True
+    asks_by_texts = True
     config: CoCoOpConfig
 
     def __init__(self, clip: Clip, classes: Sequence[str], config: CoCoOpConfig) -> None:

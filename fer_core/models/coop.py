@@ -70,6 +70,7 @@ class CoOp(Method):
         if config.class_specific:
             context = context.expand(len(classes), -1, -1).clone()  # (C, M, W)
         self.context = nn.Parameter(context.to(clip.device))
+        self.asks_by_texts = not config.class_specific
 
     def _start(self) -> Tensor:
         """The context before training, ``(M, W)``."""

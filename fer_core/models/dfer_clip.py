@@ -19,7 +19,6 @@ Reproduces the row "DFER-CLIP" of FineCLIPER's comparison.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,60 +27,46 @@ from fer_core import prompts
 from fer_core.batch import Batch
 from fer_core.clip import Clip
 from fer_core.errors import UserError
-from fer_core.layers.temporal import TemporalTransformer
-from fer_core.models.base import Method, Output, SupervisedConfig, cosine_logits, normalise, register, split_groups
+from fer_core.models.base import Output, SupervisedConfig, cosine_logits, normalise, register
 from fer_core.models.coop import CONTEXT_STD
+from fer_core.models.timed_clips import TimedClips, TimedClipsConfig
 
 
 @dataclass(frozen=True)
-class DferClipConfig(SupervisedConfig):
-    """Settings of DFER-CLIP.
+class DferClipConfig(SupervisedConfig, TimedClipsConfig):
+    """Settings of DFER-CLIP, its transformer over time and its image tower.
 
     Args:
         context_length: M, number of learned vectors before a description.
         class_specific: One context a class, in place of a shared one.
-        layers: Of the transformer over time.
-        heads: Its attention heads.
-        max_frames: Most frames of a clip.
-        train_tower: Whether a copy of the image tower is trained too.
-        tower_lr: Its learning rate, as a share of the others'.
     """
 
     context_length: int = 8
     class_specific: bool = True
-    layers: int = 1
-    heads: int = 8
-    max_frames: int = 16
-    train_tower: bool = True
-    tower_lr: float = 0.1
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.context_length < 1 or self.max_frames < 1:
-            raise UserError("expected context_length and max_frames of at least 1; mend the wrong one")
-        if self.tower_lr <= 0:
-            raise UserError(f"tower_lr: expected more than 0, got {self.tower_lr}; train_tower=false freezes it")
+        SupervisedConfig.__post_init__(self)
+        TimedClipsConfig.__post_init__(self)
+        if self.context_length < 1:
+            raise UserError(f"context_length: expected at least 1, got {self.context_length}; raise it")
 
 
 @register
-class DferClip(Method):
+class DferClip(TimedClips):
     """Learned words before descriptions, and a transformer over frames."""
 
     name = "dfer-clip"
     Config = DferClipConfig
-    frozen_image_tower = False  # without train_tower; see __init__
     config: DferClipConfig
 
     def __init__(self, clip: Clip, classes: Sequence[str], config: DferClipConfig) -> None:
         super().__init__(clip, classes, config)
-        self.frozen_image_tower = not config.train_tower  # pyright: ignore[reportAttributeAccessIssue]
         self.words = clip.tokens(prompts.class_descriptions(classes))
         context = torch.randn(config.context_length, clip.text_width) * CONTEXT_STD
         if config.class_specific:
             context = context.expand(len(classes), -1, -1).clone()
         self.context = nn.Parameter(context)
-        self.temporal = TemporalTransformer(clip.embed_dim, config.layers, config.heads, config.max_frames)
-        self.tower = clip.copy_image_tower() if config.train_tower else None
+        self.asks_by_texts = not config.class_specific
         self.to(clip.device)
 
     def texts(self) -> Tensor:
@@ -89,15 +74,6 @@ class DferClip(Method):
         return normalise(self.clip.encode_text(self.words.with_context(self.context)))
 
     def forward(self, batch: Batch) -> Output:
-        """Cosines of the clip to the descriptions, scaled; a still is a clip of one frame."""
-        if self.tower is None:
-            token = self.image_features(batch).class_token
-        else:
-            token = self.clip.encode_image(batch.image, patches=False, tower=self.tower).class_token
-        frames = normalise(token if token.ndim == 3 else token[:, None])
-        features = normalise(self.temporal(frames))
+        """Cosines of the clip to the descriptions, scaled."""
+        features = self.clip_features(batch)
         return Output(cosine_logits(features, self.texts(), self.clip.logit_scale), features)
-
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """As every method's, the tower with its own share of the learning rate."""
-        return split_groups(super().parameter_groups(lr, weight_decay), self.tower, self.config.tower_lr)

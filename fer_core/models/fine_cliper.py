@@ -38,7 +38,7 @@ from fer_core.errors import UserError, unknown
 from fer_core.layers.described import describe
 from fer_core.layers.maps import landmark_picture, parsing_picture
 from fer_core.layers.video_adapters import Bottleneck, VideoAdapters
-from fer_core.models.base import Method, Output, SupervisedConfig, normalise, pool, register
+from fer_core.models.base import Method, Output, SupervisedConfig, cosine_logits, normalise, pool, register
 
 STREAMS = ("frames", "parsing", "landmarks", "descriptions")
 
@@ -110,6 +110,7 @@ class FineCliper(Method):
     name = "fine-cliper"
     Config = FineCliperConfig
     frozen_image_tower = False
+    asks_by_texts = True
     config: FineCliperConfig
     positive: Tensor
     negative: Tensor
@@ -212,11 +213,13 @@ class FineCliper(Method):
     # --- scores
 
     def score(self, feature: Tensor) -> Tensor:
-        """``(B, C)`` log-odds that each expression is there, by one stream's features ``(B, D)``."""
-        with torch.autocast(feature.device.type, enabled=False):
-            yes, no = feature @ self.positive.T, feature @ self.negative.T
-            odds = {"both": yes - no, "positive": yes, "negative": -no}[self.config.texts]
-            return self.log_scale.exp() * odds
+        """``(B, C)`` log-odds that each expression is there, by one stream's features ``(B, D)``.
+
+        The texts are subtracted, not the cosines: of two numbers that are nearly equal, less would be left to fp32.
+        """
+        yes, no = self.positive, self.negative
+        texts = {"both": yes - no, "positive": yes, "negative": -no}[self.config.texts]
+        return cosine_logits(feature, texts, self.log_scale.exp())
 
     def weights(self, streams: Sequence[str]) -> Tensor:
         """The weights of some streams, summing to 1."""

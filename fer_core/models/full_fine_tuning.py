@@ -52,6 +52,7 @@ class FullFineTuning(Method):
     def __init__(self, clip: Clip, classes: Sequence[str], config: FullFineTuningConfig) -> None:
         super().__init__(clip, classes, config)
         self.tower = clip.copy_image_tower()
+        self.asks_by_texts = config.head == "text"
         prototypes = text_prototypes(clip, classes, config)
         if config.head == "linear":
             self.prototypes = nn.Parameter(prototypes)

@@ -67,8 +67,7 @@ class LesClipConfig(SupervisedConfig, PromptConfig):
         similar_by: Whom it takes for similar: classes of like ``text``, or those that the model has confused
             (``confusion``, a moving average of its predictions).
         label: Weight of the smoothed cross-entropy.
-        balance: Weight of the experts' balance. With 0.01, as in Switch Transformers, one or two of four experts get
-            all images of the rendered faces, at no loss of accuracy; see the chapter.
+        balance: Weight of the experts' balance; 0.01, as in Switch Transformers, is a row of the ablation ``loss``.
         label_smoothing: Of the cross-entropy.
     """
 
@@ -127,7 +126,7 @@ class LesClip(Method):
         self.register_buffer("texts", texts, persistent=False)
         self.register_buffer("likeness", text_likeness(texts), persistent=False)
         self.register_buffer("confusion", torch.full((len(classes), len(classes)), 1.0 / len(classes)))
-        self.frozen_image_tower = config.experts in ("post", "none")  # pyright: ignore[reportAttributeAccessIssue]
+        self.frozen_image_tower = config.experts in ("post", "none")
         self.blocks = nn.ModuleList(self._expert_blocks())
         self.post = self._experts(clip.embed_dim) if config.experts == "post" else None
         self.discrimination = None

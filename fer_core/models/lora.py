@@ -78,6 +78,7 @@ class Lora(Method):
             target_modules=_LAYERS[config.layers],
         )  # fmt: skip
         self.tower = peft.inject_adapter_in_model(chosen, tower)
+        self.asks_by_texts = config.head == "text"
         prototypes = text_prototypes(clip, classes, config)
         if config.head == "linear":
             self.prototypes = nn.Parameter(prototypes)

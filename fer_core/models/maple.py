@@ -73,6 +73,7 @@ class Maple(Method):
     name = "maple"
     Config = MapleConfig
     frozen_image_tower = False
+    asks_by_texts = True
     config: MapleConfig
 
     def __init__(self, clip: Clip, classes: Sequence[str], config: MapleConfig) -> None:

@@ -120,7 +120,8 @@ class MpaFer(Method):
             self.visual_prompts = nn.Parameter(
                 torch.randn(depth, config.visual_length, clip.visual_width, device=clip.device) * _STD
             )
-        self.frozen_image_tower = self.visual_prompts is None  # pyright: ignore[reportAttributeAccessIssue]
+        self.asks_by_texts = not config.class_specific
+        self.frozen_image_tower = self.visual_prompts is None
         self.needs_patches = config.local
         texts = prompts.hard_prompts(classes, config.granularity)
         tokens = clip.tokens(texts)

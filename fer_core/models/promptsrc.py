@@ -74,6 +74,7 @@ class PromptSrc(Method):
     name = "promptsrc"
     Config = PromptSrcConfig
     frozen_image_tower = False
+    asks_by_texts = True
     config: PromptSrcConfig
     frozen_texts: Tensor
     gathered_text: Tensor

@@ -59,6 +59,7 @@ class ZeroShot(Method):
     name = "zero-shot"
     Config = PromptConfig
     frozen_image_tower = True
+    asks_by_texts = True
     prototypes: Tensor
 
     def __init__(self, clip: Clip, classes: Sequence[str], config: PromptConfig) -> None:

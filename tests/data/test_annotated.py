@@ -9,10 +9,10 @@ from PIL import Image
 from fer_core import data
 from fer_core.data.annotated import annotated
 from fer_core.data.annotations import Annotation, ExactAnnotator, FinderAnnotator, average_landmarks
-from fer_core.data.dataset import Subset
 from fer_core.data.face_files import FaceFiles
 from fer_core.data.files import ClipFiles, Entry, ImageFiles, Listing
 from fer_core.data.sampling import Sampling
+from fer_core.data.selections import Subset
 from fer_core.errors import UserError
 
 CLASSES = ("neutral", "happiness")

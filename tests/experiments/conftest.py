@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fer_core import experiments
+
 CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 # The official file's order of vote columns differs from that of the classes.
 VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
@@ -42,3 +44,26 @@ def ferplus(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("FER_DATA_ROOT", raising=False)
     return root
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """A cache of rendered faces that the tests of a file share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run_with(faces, tmp_path, monkeypatch):
+    """Gives a function that makes smoke runs with some settings, and others over them."""
+    monkeypatch.setenv("FER_CACHE", str(faces))
+
+    def of(settings):
+        def call(name, overrides=None, folder="records", **options):
+            return experiments.run(
+                name, "smoke", device="cpu", overrides={**settings, **(overrides or {})},
+                records_dir=tmp_path / folder, progress=False, **options,
+            )  # fmt: skip
+
+        return call
+
+    return of

@@ -3,30 +3,16 @@
 import pytest
 import torch
 
-from fer_core import adapt, clip, experiments, metrics_subjects, models
+from fer_core import adapt, clip, metrics_subjects, models
 from fer_core.experiments import trained
 from fer_core.faces import sets
 
 UNTRAINED = {"backbone": "embedded:random", "data.limit": {"train": 12, "validation": 8, "test": 12}}
 
 
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory):
-    """A cache in which few clips of the pain set lie, whose test split has several people."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def run(faces, tmp_path, monkeypatch):
-    monkeypatch.setenv("FER_CACHE", str(faces))
-
-    def call(name, folder="records", overrides=None, **options):
-        return experiments.run(
-            name, "smoke", device="cpu", overrides={**UNTRAINED, **(overrides or {})},
-            records_dir=tmp_path / folder, progress=False, **options,
-        )  # fmt: skip
-
-    return call
+def run(run_with):
+    return run_with(UNTRAINED)
 
 
 @pytest.mark.parametrize("name", adapt.names())
@@ -65,7 +51,7 @@ def test_labels_of_the_test_split_change_no_prediction(run, monkeypatch):
         return found
 
     monkeypatch.setattr(sets, "load", turned)
-    other = run("clip-autt-facs-pain", "turned")
+    other = run("clip-autt-facs-pain", folder="turned")
     assert other.predicted.classes.tolist() == one.predicted.classes.tolist()
     assert other.metrics["war"] == pytest.approx(1 - one.metrics["war"])
 
@@ -73,7 +59,7 @@ def test_labels_of_the_test_split_change_no_prediction(run, monkeypatch):
 def test_two_runs_with_one_seed_are_equal_and_another_seed_draws_other_contexts(run):
     from fer_core import records
 
-    one, other = run("clip-autt-facs-pain"), run("clip-autt-facs-pain", "again")
+    one, other = run("clip-autt-facs-pain"), run("clip-autt-facs-pain", folder="again")
     assert records.same_result(one, other)
     source = models.build("clip-au", clip.load("embedded:random"), ("neutral", "pain"))
     first, same, second = (adapt.build("clip-autt", source, seed=seed).prompts.first for seed in (0, 0, 1))

@@ -397,7 +397,11 @@ def test_a_method_trains_on_one_set_and_is_asked_of_another(tmp_path, ferplus, m
     assert record.dataset == "ferplus"
     assert record.config["train_on"] == {"dataset": "facs-still-8", "limit": 32}
     assert record.overrides["train_on.dataset"] == "facs-still-8"
+    assert record.config["faces"] == sets.GENERATOR_VERSION
+    assert "faces" not in record.overrides  # nobody can set it
     assert not running.is_stale(record)
+    with pytest.raises(UserError, match=r"train_on is set; say train_on\.shots"):
+        smoke("coop-ferplus", tmp_path, {**train_on, "data.shots": 2}, data_root=ferplus)
 
 
 def test_other_classes_are_asked_through_their_texts(tmp_path):
@@ -406,7 +410,7 @@ def test_other_classes_are_asked_through_their_texts(tmp_path):
     record = smoke("coop-facs-clip-11", tmp_path, {**train_on, **data_options})
     assert len(record.metrics["classes"]) == 11
     assert np.asarray(record.metrics["confusion"]).sum() == 22
-    with pytest.raises(UserError, match="holds numbers for each class"):
+    with pytest.raises(UserError, match="learns something of each class"):
         smoke("linear-probe-facs-clip-11", tmp_path, {**train_on, **data_options})
     with pytest.raises(UserError, match=r"expected train_on\.dataset, got none"):
         smoke("coop-ferplus", tmp_path, {"train_on.limit": 3})

@@ -146,7 +146,7 @@ def test_emo_clips_class_texts(tiny_clip, classes):
     [
         ("aim", {"drop_path": 1.0}, r"drop_path in \[0, 1\)"),
         ("st-adapter", {"reduction": 0}, "reduction: expected at least 1, got 0"),
-        ("dfer-clip", {"context_length": 0}, "context_length and max_frames of at least 1"),
+        ("dfer-clip", {"context_length": 0}, "context_length: expected at least 1"),
         ("dfer-clip", {"tower_lr": 0.0}, "tower_lr: expected more than 0"),
         ("emo-clip", {"class_texts": "poems"}, "unknown value|expected descriptions or names"),
         ("emo-clip", {"tower_lr": -1.0}, "tower_lr: expected more than 0"),

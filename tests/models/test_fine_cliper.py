@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from tiny import stirred
 
-from fer_core import models, prompts
+from fer_core import clip, models, prompts
+from fer_core.data import CLASSES
 from fer_core.errors import UserError
 from fer_core.layers.maps import landmark_picture, parsing_picture
 from fer_core.models.base import normalise, pool
@@ -16,6 +17,13 @@ from fer_core.models.base import normalise, pool
 def built(clip, classes, **settings):
     torch.manual_seed(0)
     return models.build("fine-cliper", clip, classes, settings)
+
+
+def test_the_embedded_clip_hardly_hears_a_no():
+    embedded = clip.load("embedded")
+    positive, negative = (embedded.fixed_texts(rows) for rows in prompts.positive_negative(CLASSES))
+    assert (positive * negative).sum(-1).min() > 0.99
+    assert (positive @ positive.T).mean() < 0.8  # while expressions are apart, but for look-alikes
 
 
 def test_with_adapters_at_zero_it_is_frame_averaged_clip(tiny_clip, classes, make_batch):

@@ -188,29 +188,41 @@ def test_configs_are_frozen_and_every_field_is_documented(name):
     assert all(f"{field.name}:" in documented for field in dataclasses.fields(config))
 
 
-@pytest.mark.parametrize("name", ["zero-shot", "coop", "maple", "fine-cliper", "emo-clip"])
-def test_what_was_learned_can_be_asked_of_other_classes(name, tiny_clip, classes, make_batch):
-    others = ("fear", "happiness", "contempt", "sadness", "anger")
+# What makes a method ask by texts alone, where its defaults do not.
+BY_TEXTS = {
+    "zero-shot": {}, "coop": {}, "cocoop": {}, "maple": {}, "promptsrc": {}, "clip-adapter": {}, "fine-cliper": {},
+    "emo-clip": {}, "mpa-fer": {"class_specific": False}, "dfer-clip": {"class_specific": False},
+    "lora": {"head": "text"}, "full-fine-tuning": {"head": "text"},
+}  # fmt: skip
+OTHERS = ("fear", "happiness", "contempt", "sadness", "anger")
+
+
+@pytest.mark.parametrize(("name", "settings"), BY_TEXTS.items())
+def test_what_was_learned_can_be_asked_of_other_classes(name, settings, tiny_clip, classes, make_batch):
     torch.manual_seed(0)
-    method, batch = models.build(name, tiny_clip, classes), make_batch()
+    method, batch = models.build(name, tiny_clip, classes, settings), make_batch()
     for parameter in method.parameters():
         if parameter.requires_grad:
             parameter.data.add_(0.3 * torch.randn_like(parameter))
+    method.end_epoch(1, 2)  # PromptSRC gathers its prompts
     method.eval()
     assert method.for_classes(classes) is method
-    asked = method.for_classes(others)
-    assert asked.classes == others
+    asked = method.for_classes(OTHERS)
+    assert asked.classes == OTHERS
     here, there = method(batch), asked(batch)
     assert there.logits.shape == (len(batch), 5)
     # Classes that both have are asked in the same words.
     torch.testing.assert_close(there.logits[:, [1, 4]], here.logits[:, [1, 3]])
 
 
-@pytest.mark.parametrize("name", ["linear-probe", "full-fine-tuning", "les-clip", "mpa-fer", "dfer-clip", "aim"])
-def test_what_was_learned_of_each_class_cannot(name, tiny_clip, classes):
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("asked", [OTHERS, ("fear", "happiness", "disgust", "anger")], ids=["five", "as many"])
+def test_what_was_learned_of_each_class_cannot(name, asked, tiny_clip, classes):
     method = models.build(name, tiny_clip, classes)
-    with pytest.raises(UserError, match=f"{name}: expected the classes neutral, .* holds numbers for each class"):
-        method.for_classes(("fear", "happiness", "contempt", "sadness", "anger"))
+    assert method.asks_by_texts == (BY_TEXTS.get(name) == {})
+    if not method.asks_by_texts:
+        with pytest.raises(UserError, match=f"{name}: expected the classes neutral, .* learns something of each class"):
+            method.for_classes(asked)
 
 
 def test_parameter_groups_decay_matrices_only(tiny_clip, classes):
