@@ -13,16 +13,15 @@ from fer_core.prompts import UnitPhrase
 PHASES = ("onset", "apex", "offset")
 
 
-def by_part(weights: Tensor, parsing: Tensor) -> dict[str, tuple[float, float]]:
-    """How much of some attention lies on each part of the face.
+def on_parts(weights: Tensor, parsing: Tensor) -> tuple[Tensor, Tensor]:
+    """How much of each face's attention lies on each part of it, and how large that part is.
 
     Args:
         weights: ``(B, H, W)`` weights of patches, not negative.
         parsing: ``(B, S, S)`` uint8, classes as ``faces.PARSING``; a patch counts for a part by its share of pixels.
 
     Returns:
-        By part that any face shows: its share of all attention, and that share relative to the part's area; 1 is
-        attention that is spread evenly.
+        Shares of the attention and of the area, ``(B, parts)`` each, summing to 1.
 
     Raises:
         UserError: If a face has no attention at all.
@@ -34,7 +33,17 @@ def by_part(weights: Tensor, parsing: Tensor) -> dict[str, tuple[float, float]]:
     maps = F.one_hot(parsing.long(), len(PARSING)).double().movedim(-1, 1)
     rows, columns = weights.shape[1:]
     cover = F.adaptive_avg_pool2d(maps, (rows, columns)).flatten(2)  # (B, parts, patches)
-    on, area = ((values / total)[:, None] * cover).sum(-1).mean(0), cover.mean(-1).mean(0)
+    return ((values / total)[:, None] * cover).sum(-1), cover.mean(-1)
+
+
+def by_part(weights: Tensor, parsing: Tensor) -> dict[str, tuple[float, float]]:
+    """How much of some attention lies on each part of the face, all faces together; arguments as for :func:`on_parts`.
+
+    Returns:
+        By part that any face shows: its share of all attention, and that share relative to the part's area; 1 is
+        attention that is spread evenly.
+    """
+    on, area = (each.mean(0) for each in on_parts(weights, parsing))
     return {
         name: (float(on[place]), float(on[place] / area[place]))
         for place, name in enumerate(PARSING)

@@ -202,7 +202,9 @@ def _hide(axes: np.ndarray, used: int) -> None:
 
 
 @styled
-def maps(drawn_maps: Sequence[Map], labels: np.ndarray, classes: Sequence[str], names: Sequence[str] = ()) -> Figure:
+def maps(
+    drawn_maps: Sequence[Map], labels: np.ndarray, classes: Sequence[str], names: Sequence[str] = (), anchors: int = 0
+) -> Figure:
     """Maps of features side by side, with their trustworthiness; each class has its colour and marker.
 
     Args:
@@ -210,18 +212,24 @@ def maps(drawn_maps: Sequence[Map], labels: np.ndarray, classes: Sequence[str], 
         labels: ``(N,)``.
         classes: Class names.
         names: What each map shows, before its kind.
+        anchors: So many of the last points are drawn large and with an edge, such as the classes' prototypes.
     """
     labels = np.asarray(labels)
+    small = len(labels) - anchors
     titles = {"umap": "UMAP", "pca": "PCA"}
     drawn, axes = figure(1, len(drawn_maps), height=4.6)
     names = [f"{name}, " for name in names] or [""] * len(drawn_maps)
     for axis, each, name_of in zip(axes.flat, drawn_maps, names, strict=True):
         # Drawn class after class, the last would cover all others: short runs in turn let each show.
-        for turn in np.array_split(np.random.default_rng(0).permutation(len(labels)), 12):
+        for turn in np.array_split(np.random.default_rng(0).permutation(small), 12):
             for position, name in enumerate(classes):
                 color, marker = look(name, position)
                 chosen = each.coordinates[turn[labels[turn] == position]]
                 axis.scatter(chosen[:, 0], chosen[:, 1], s=13, c=color, marker=marker, linewidths=0, alpha=0.75)
+        for at in range(small, len(labels)):
+            color, marker = look(classes[labels[at]], int(labels[at]))
+            place = each.coordinates[at]
+            axis.scatter(*place, s=110, c=color, marker=marker, edgecolors="black", linewidths=1.4, zorder=3)
         axis.set(title=f"{name_of}{titles[each.method]}, trustworthiness {_spread(each.trust)}", xticks=[], yticks=[])
         axis.spines[["top", "right"]].set_visible(True)
     handles = []

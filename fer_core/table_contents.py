@@ -129,6 +129,18 @@ DEFINITIONS = (
         tuple(Ours(method) for method in _STILLS),
     ),
     Definition(
+        "generality-facs-still-8",
+        "What the image features of tuned methods still know of everything else, asked in CLIP's way on rendered faces "
+        "(test split), in percent: zero-shot questions about hair, glasses, beard, skin, age and colour (balanced "
+        "accuracy, mean over six), and a face's own caption, or a caption's own face, among the nearest 5 of 1,000.",
+        (
+            Column("war", "expressions (WAR)", "facs-still-8", "war"),
+            Column("attributes", "attributes (UAR)", "facs-still-8", "attributes"),
+            Column("captions", "captions (first 5)", "facs-still-8", "captions"),
+        ),
+        tuple(Ours(method) for method in _STILLS),
+    ),
+    Definition(
         "les-clip-main",
         "LES-CLIP: the published number, others on the same data, and what this code reproduces with the paper's "
         "profile. WAR in percent.",

@@ -9,10 +9,13 @@ from fer_core.experiments.loading import Experiment
 from fer_core.published import Published
 from fer_core.records import Record
 
-Score = Literal["war", "uar", "f1", "look-alikes", "index", "parameters", "flops"]
+Score = Literal["war", "uar", "f1", "look-alikes", "index", "attributes", "captions", "parameters", "flops"]
 
-# Scores of a record's `metrics.entanglement`, by ours.
-_ENTANGLEMENT = {"look-alikes": "share", "index": "index"}
+# Where a record's metrics keep the scores that not every run has.
+_PARTS = {
+    "look-alikes": ("entanglement", "share"), "index": ("entanglement", "index"),
+    "attributes": ("generality", "attributes"), "captions": ("generality", "captions"),
+}  # fmt: skip
 
 # What is told of the method and not of how well it does: the same for every seed.
 _OF_THE_METHOD = {"parameters": "trainable_parameters", "flops": "flops"}
@@ -27,8 +30,9 @@ class Column:
         title: What heads the column.
         dataset: Name of the data set.
         score: ``war``, ``uar`` or ``f1`` in percent; ``look-alikes``, the percentage of the errors that falls on a
-            look-alike; ``index``, the entanglement index of the logits; ``parameters`` that are trained, and ``flops``
-            of one sample, in millions.
+            look-alike; ``index``, the entanglement index of the logits; ``attributes`` and ``captions``, what the
+            features still know of the rest, in percent; ``parameters`` that are trained, and ``flops`` of one sample,
+            in millions.
         part: ``all`` of the test split, ``deduplicated``, ``test chosen`` (what choosing the epoch by its test score
             would have given), or ``by subject``: the mean over people.
         overrides: Settings of the column, by dotted key, such as a number of shots.
@@ -65,9 +69,10 @@ class Column:
         if self.score in _OF_THE_METHOD:
             value = getattr(record, _OF_THE_METHOD[self.score])
             return value / 1e6 if self.score == "flops" else value
-        if self.score in _ENTANGLEMENT:
-            value = record.metrics.get("entanglement", {}).get(_ENTANGLEMENT[self.score])
-            return 100 * value if value is not None and self.score == "look-alikes" else value
+        if self.score in _PARTS:
+            part, name = _PARTS[self.score]
+            value = record.metrics.get(part, {}).get(name)
+            return value if value is None or self.score == "index" else 100 * value
         scores = record.metrics
         if self.part == "test chosen":
             scores = record.selection["test_chosen"]

@@ -39,6 +39,18 @@ def test_attention_is_counted_patch_by_patch():
         assert found[PARSING[part]][1] == pytest.approx(float(share[part] / area), rel=1e-5)
 
 
+def test_shares_of_each_face_are_those_of_that_face_alone():
+    random = torch.Generator().manual_seed(1)
+    weights = torch.rand(3, 2, 2, generator=random)
+    parsing = torch.randint(0, 3, (3, 8, 8), generator=random, dtype=torch.uint8)
+    on, area = inside.on_parts(weights, parsing)
+    torch.testing.assert_close(on.sum(1), torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(area.sum(1), torch.ones(3, dtype=torch.float64))
+    for face in range(3):
+        alone = inside.by_part(weights[face : face + 1], parsing[face : face + 1])
+        assert on[face, 1] == pytest.approx(alone[PARSING[1]][0])
+
+
 def test_a_face_without_attention_is_refused():
     with pytest.raises(UserError, match="expected some attention on each face"):
         inside.by_part(torch.zeros(1, 2, 2), torch.zeros(1, 4, 4, dtype=torch.uint8))

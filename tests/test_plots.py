@@ -172,6 +172,16 @@ def test_maps_show_every_point_once():
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == list(CLASSES)
 
 
+def test_anchors_are_the_last_points_drawn_large():
+    places = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
+    labels = np.concatenate([np.arange(27) % 3, np.arange(3)])
+    (axis,) = plots.maps([Map("pca", places, (0.8,))], labels, CLASSES, anchors=3).axes
+    small = [each for each in axis.collections if each.get_sizes()[0] < 20 and len(each.get_offsets())]
+    large = [each for each in axis.collections if each.get_sizes()[0] > 100]
+    assert sum(len(each.get_offsets()) for each in small) == 27
+    np.testing.assert_allclose([each.get_offsets()[0] for each in large], places[-3:])
+
+
 def test_intervals_stand_in_their_rows():
     groups = {
         "images": {"index": Interval(0.5, 0.4, 0.7)},

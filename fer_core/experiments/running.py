@@ -20,6 +20,7 @@ import torch
 from fer_core import adapt, clip, config, data, embedded, engine, hardware, models, records
 from fer_core.errors import UserError
 from fer_core.experiments import measuring, opening, personalising, protocols, trained
+from fer_core.experiments.generality import generality
 from fer_core.experiments.loading import Settings, flat, load
 from fer_core.faces import sets
 from fer_core.folders import cache_folder
@@ -218,7 +219,7 @@ def run(
         seed=seed,
         config=resolved,
         config_digest=identity[0],
-        metrics=measuring.scores(test, told.predictions) | further,
+        metrics=measuring.scores(test, told.predictions) | generality(tower, test, told.predictions) | further,
         selection=selection,
         history=told.history,
         trainable_parameters=told.trainable,

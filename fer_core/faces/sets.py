@@ -133,6 +133,12 @@ class Draw:
     votes: Tensor
     caption: list[str]
 
+    def take(self, positions: Tensor) -> "Draw":
+        """The parameters of some stills."""
+        caption = [self.caption[position] for position in positions.tolist()]
+        rest = (self.units, self.label, self.subject, self.apex, self.votes)
+        return Draw(self.people.take(positions), self.views.take(positions), *(of[positions] for of in rest), caption)
+
 
 def seed_of(name: str, split: str) -> int:
     """The seed of a split."""

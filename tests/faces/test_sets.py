@@ -126,3 +126,12 @@ def test_one_session_a_subject():
     frames = SETS["facs-pain"].frames
     first = drawn.subject.repeat_interleave(frames) == drawn.subject[0]
     assert drawn.views.background[first].std(0).max() < 1e-6
+
+
+def test_some_stills_are_drawn_as_among_all():
+    drawn = sets.draw("facs-still-8", "test", 16)
+    some = drawn.take(torch.tensor([9, 2]))
+    assert torch.equal(some.units, drawn.units[[9, 2]])
+    assert torch.equal(some.people.tone, drawn.people.tone[[9, 2]])
+    assert torch.equal(some.views.grey, drawn.views.grey[[9, 2]])
+    assert some.caption == [drawn.caption[9], drawn.caption[2]]
