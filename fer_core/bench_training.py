@@ -166,8 +166,10 @@ def _fine_cliper(tower: clip.Clip, options: Options, **settings: Any) -> Case:
     plain = NaiveFineCliper(method)
     pairs = [*zip(method.adapters.parameters(), plain.adapters.parameters(), strict=True)]
     pairs += [(method.fusion, plain.fusion), (method.log_scale, plain.log_scale)]
-    sizes = {"clips": options.video_clips, "frames": options.video_frames}
-    return Case(method, plain, pairs, cached=False, tolerance=TOLERANCE_OF_ODDS, **sizes)
+    return Case(
+        method, plain, pairs, cached=False, clips=options.video_clips, frames=options.video_frames,
+        tolerance=TOLERANCE_OF_ODDS,
+    )  # fmt: skip
 
 
 def _fine_cliper_recomputed(tower: clip.Clip, options: Options) -> Case:

@@ -227,7 +227,8 @@ def maps(
                 chosen = each.coordinates[turn[labels[turn] == position]]
                 axis.scatter(chosen[:, 0], chosen[:, 1], s=13, c=color, marker=marker, linewidths=0, alpha=0.75)
         for at in range(small, len(labels)):
-            color, marker = look(classes[labels[at]], int(labels[at]))
+            position = int(labels[at])
+            color, marker = look(classes[position], position)
             place = each.coordinates[at]
             axis.scatter(*place, s=110, c=color, marker=marker, edgecolors="black", linewidths=1.4, zorder=3)
         axis.set(title=f"{name_of}{titles[each.method]}, trustworthiness {_spread(each.trust)}", xticks=[], yticks=[])

@@ -133,11 +133,20 @@ class Draw:
     votes: Tensor
     caption: list[str]
 
-    def take(self, positions: Tensor) -> "Draw":
-        """The parameters of some stills."""
+    def take(self, positions: Tensor, frames: int = 0) -> "Draw":
+        """The parameters of some samples.
+
+        Args:
+            positions: ``(M,)``.
+            frames: Of a clip, 0 for stills.
+        """
+        each = max(frames, 1)
+        views = self.views.take((positions[:, None] * each + torch.arange(each)).flatten())
+        units, label, subject, apex, votes = (
+            of[positions] for of in (self.units, self.label, self.subject, self.apex, self.votes)
+        )
         caption = [self.caption[position] for position in positions.tolist()]
-        rest = (self.units, self.label, self.subject, self.apex, self.votes)
-        return Draw(self.people.take(positions), self.views.take(positions), *(of[positions] for of in rest), caption)
+        return Draw(self.people.take(positions), views, units, label, subject, apex, votes, caption)
 
 
 def seed_of(name: str, split: str) -> int:
@@ -188,16 +197,7 @@ def draw(name: str, split: str, limit: int | None = None) -> Draw:
         views = sequences.drift(views, spec.frames, generator)
     offset = sum(spec.people[:place])
     full = Draw(shown, views, moving, label, person + offset, apex, counts, texts)
-    return full if limit is None or limit >= count else _first(full, limit, spec.frames)
-
-
-def _first(full: Draw, limit: int, frames: int) -> Draw:
-    rows = torch.arange(limit)
-    seen = torch.arange(limit * max(frames, 1))
-    return Draw(
-        full.people.take(rows), full.views.take(seen), full.units[:limit], full.label[:limit], full.subject[:limit],
-        full.apex[:limit], full.votes[:limit], full.caption[:limit],
-    )  # fmt: skip
+    return full if limit is None or limit >= count else full.take(torch.arange(limit), spec.frames)
 
 
 def _spec(name: str, split: str) -> tuple[SetSpec, int]:
