@@ -1,10 +1,12 @@
 """What a figure or a table shows, in a sentence: for readers who cannot see it, and for prose that quotes numbers."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from fer_core import published as published_numbers
 from fer_core.entanglement import Map
 from fer_core.metrics import Interval
 from fer_core.metrics_subjects import Gain
@@ -52,6 +54,32 @@ def claims(found: Mapping[str, Gain | None]) -> pd.DataFrame:
         for text, each in found.items()
     }
     return pd.DataFrame(rows, index=["measured gain in WAR", "verdict"]).T
+
+
+def efficiency(counted: Mapping[str, tuple[int, int, int]], folder: Path | str | None = None) -> pd.DataFrame:
+    """What is trained and what it computes, beside CLIP-AUTT's Figure 1(d).
+
+    Args:
+        counted: By method of that figure: trained numbers, operations of what is trained, and of the whole model.
+        folder: The published files'; the project's by default.
+    """
+    known = {
+        (number.method, number.metric): number.value
+        for number in published_numbers.read(folder)
+        if (number.paper, number.table) == ("CLIP-AUTT", "Figure 1(d) efficiency")
+    }
+    rows = {
+        method: {
+            "trained numbers": f"{numbers:,}",
+            "GFLOP of what is trained": f"{own / 1e9:.3g}",
+            "GFLOP of the whole model": f"{whole / 1e9:.3g}",
+            "published: millions trained": known.get((method, "trainable_params_M"), "–"),
+            "published: GFLOP": known.get((method, "GFLOPs"), "–"),
+            "published: videos/s": known.get((method, "throughput_videos_per_s"), "–"),
+        }
+        for method, (numbers, own, whole) in counted.items()
+    }
+    return pd.DataFrame(rows).T
 
 
 def table(columns: Mapping[str, Mapping[str, Interval]], percent: bool = False) -> pd.DataFrame:

@@ -274,6 +274,16 @@ DEFINITIONS = (
         tuple(Ours(method) for method in _LEFT_OUT),
     ),
     Definition(
+        "personalisation-facs-collapse",
+        "The same methods: mean UAR over people, and how many of all predictions say the class that is said most, in "
+        "percent. A method that has collapsed says one class always.",
+        (
+            *(Column(f"uar_{name}", f"{title} UAR", name, "uar", "by subject") for name, title in _FACS_PEOPLE.items()),
+            *(Column(f"most_{name}", f"{title}, most said", name, "most") for name, title in _FACS_PEOPLE.items()),
+        ),
+        tuple(Ours(method) for method in (*_SOURCES, *_PERSONAL)),
+    ),
+    Definition(
         "clip-autt-main",
         "CLIP-AUTT's Table 1: published numbers (means over 10 target subjects), and what this code reproduces with "
         "the paper's profile, in percent.",

@@ -9,7 +9,7 @@ from fer_core.experiments.loading import Experiment
 from fer_core.published import Published
 from fer_core.records import Record
 
-Score = Literal["war", "uar", "f1", "look-alikes", "index", "attributes", "captions", "parameters", "flops"]
+Score = Literal["war", "uar", "f1", "look-alikes", "index", "attributes", "captions", "most", "parameters", "flops"]
 
 # Where a record's metrics keep the scores that not every run has.
 _PARTS = {
@@ -31,8 +31,8 @@ class Column:
         dataset: Name of the data set.
         score: ``war``, ``uar`` or ``f1`` in percent; ``look-alikes``, the percentage of the errors that falls on a
             look-alike; ``index``, the entanglement index of the logits; ``attributes`` and ``captions``, what the
-            features still know of the rest, in percent; ``parameters`` that are trained, and ``flops`` of one sample,
-            in millions.
+            features still know of the rest, in percent; ``most``, the percentage of predictions that say the class
+            said most; ``parameters`` that are trained, and ``flops`` of one sample, in millions.
         part: ``all`` of the test split, ``deduplicated``, ``test chosen`` (what choosing the epoch by its test score
             would have given), or ``by subject``: the mean over people.
         overrides: Settings of the column, by dotted key, such as a number of shots.
@@ -69,6 +69,9 @@ class Column:
         if self.score in _OF_THE_METHOD:
             value = getattr(record, _OF_THE_METHOD[self.score])
             return value / 1e6 if self.score == "flops" else value
+        if self.score == "most":
+            people = record.metrics.get("by_subject")
+            return None if people is None else 100 * max(people["shares"].values())
         if self.score in _PARTS:
             part, name = _PARTS[self.score]
             value = record.metrics.get(part, {}).get(name)

@@ -93,6 +93,12 @@ def test_a_claim_holds_where_the_interval_leaves_no_doubt(low, high, higher, sai
     assert describe.outcome(Interval((low + high) / 2, low, high), higher).startswith(said)
 
 
+def test_efficiency_stands_beside_the_published_figure():
+    told = describe.efficiency({"CLIP-AU": (1_324_802, 73_000_000, 141_000_000_000), "ours": (7, 10**9, 2 * 10**9)})
+    assert told.loc["CLIP-AU"].tolist() == ["1,324,802", "0.073", "141", "1.3", "0.124", "16.9"]
+    assert told.loc["ours"].tolist() == ["7", "1", "2", "–", "–", "–"]
+
+
 def test_claims_say_what_was_measured_and_what_was_not():
     gain = Gain(Interval(0.02, 0.01, 0.03), 7, 2, 0.0123)
     assert describe.gain(gain) == "2.0 % (1.0 to 3.0); 7 up, 2 down; p = 0.0123"

@@ -167,14 +167,16 @@ def test_settings_equal_to_the_experiments_own_are_no_variant(tmp_path):
 
 
 def test_what_is_told_of_the_method_has_no_deviation(tmp_path):
-    measured = {"entanglement": {"share": 0.25, "index": 0.125}}
+    measured = {"entanglement": {"share": 0.25, "index": 0.125}, "generality": {"attributes": 0.6, "captions": 0.2}}
+    measured["by_subject"] = {"shares": {"neutral": 0.3, "pain": 0.7}}
     for seed, war in enumerate((0.5, 0.6)):
         path = write(tmp_path, war, seed, trainable_parameters=1234567)
         record = records.read(path)
         records.write(dataclasses.replace(record, metrics={**record.metrics, **measured}), tmp_path)
-    columns = [Column(score, score, "ferplus", score) for score in ("parameters", "look-alikes", "index", "f1")]
-    (row,) = fill(tmp_path, *columns).rows
-    assert [cell.text for cell in row.cells] == ["1,234,567", "25.00 ± 0.00", "0.125 ± 0.000", "55.00 ± 7.07"]
+    scores = ("parameters", "look-alikes", "index", "attributes", "captions", "most", "f1")
+    (row,) = fill(tmp_path, *(Column(score, score, "ferplus", score) for score in scores)).rows
+    told = ["25.00 ± 0.00", "0.125 ± 0.000", "60.00 ± 0.00", "20.00 ± 0.00", "70.00 ± 0.00", "55.00 ± 7.07"]
+    assert [cell.text for cell in row.cells] == ["1,234,567", *told]
 
 
 def test_an_ablation_is_a_table(tmp_path):
