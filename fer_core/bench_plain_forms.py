@@ -79,7 +79,7 @@ class NaiveMpaFer(nn.Module):
             sides.append(F.normalize(torch.stack(means), dim=-1))
         likeness = sides[0] @ sides[1].T / config.tau
         tokens = -sum(likeness[:, place].log_softmax(0)[place] for place in range(len(texts)))
-        apart = (texts - hard).abs().sum(1).mean()
+        apart = (texts - hard).abs().mean()
         near = (1 - (features * self.prototypes[batch.label]).sum(1)).mean()
         return loss + config.beta * (tokens + apart) + config.gamma * near
 

@@ -7,9 +7,12 @@ class c, t*_d the hard prompt of class d, sim the cosine::
     L          = - sum_d log P(d | t_d)
 
 The token level compares input embeddings, the prompt level what the text tower makes of them. For the prompt level the
-sources disagree: one gives the same contrast, the other an L1 distance (our default)::
+sources disagree: one gives the same contrast, the other an L1 distance::
 
     L_pa = mean_d || theta(t_d) - theta(t*_d) ||_1
+
+Summed over the dimensions, as it is written, that distance outweighs everything else and makes soft prompts copies of
+the hard ones; as a mean over them, which PromptSRC's code takes for the same purpose, it does not.
 """
 
 from typing import Literal
@@ -31,9 +34,10 @@ def contrastive_alignment(soft: Tensor, hard: Tensor, tau: float) -> Tensor:
     return -likeness.log_softmax(0).diagonal().sum()
 
 
-def distance_alignment(soft: Tensor, hard: Tensor) -> Tensor:
-    """The mean L1 distance of normalised features ``(C, D)``."""
-    return (F.normalize(soft.float(), dim=-1) - F.normalize(hard.float(), dim=-1)).abs().sum(-1).mean()
+def distance_alignment(soft: Tensor, hard: Tensor, summed: bool = False) -> Tensor:
+    """The mean L1 distance of normalised features ``(C, D)``, a mean over dimensions or ``summed`` over them."""
+    apart = (F.normalize(soft.float(), dim=-1) - F.normalize(hard.float(), dim=-1)).abs()
+    return (apart.sum(-1) if summed else apart.mean(-1)).mean()
 
 
 Pooling = Literal["words", "context", "nearest"]

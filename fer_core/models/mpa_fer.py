@@ -17,10 +17,10 @@ weights stay frozen.
 
 Paper (by those sources): M = 10 and 8 visual prompts from N(0, 0.02^2), k = 16, beta = gamma = 1, prototypes over all
 training images. Our reading, each a setting: a context of its own for each class, which makes the published 0.218 MB
-with 8 classes, ViT-B/16 and half precision (no reading makes both published sizes); L1 for L_pa; the mean over all word
-tokens for L_ta, at temperature 0.07; cosine for L_v; prompts in all blocks; CLIP's own scale for S, which ranges over
-two cosines; our own FACS-based descriptions for the third granularity in place of the authors' unpublished ones. Clips:
-the mean of their frames' features and scores.
+with 8 classes, ViT-B/16 and half precision (no reading makes both published sizes); L1 for L_pa, as a mean over
+dimensions; the mean over all word tokens for L_ta, at temperature 0.07; cosine for L_v; prompts in all blocks; CLIP's
+own scale for S, which ranges over two cosines; our own FACS-based descriptions for the third granularity in place of
+the authors' unpublished ones. Clips: the mean of their frames' features and scores.
 
 Reproduces the rows "MPA-FER" of the main comparison and the component, granularity and prototype tables.
 """
@@ -54,7 +54,7 @@ class MpaFerConfig(SupervisedConfig):
         granularity: Of the hard prompts: 1 names the class, 2 the expression, 3 adds a description.
         beta: Weight of the soft-hard alignment; 0 leaves it out.
         tokens: Whether it aligns tokens.
-        whole: How it aligns whole prompts: ``l1``, ``contrastive`` or ``none``.
+        whole: How it aligns whole prompts: ``l1`` (a mean over dimensions), ``l1-sum``, ``contrastive`` or ``none``.
         pooling: Which tokens count: ``words`` (all), ``context`` (the learned ones), ``nearest`` (each to its nearest).
         tau: Temperature of the alignments.
         gamma: Weight of the prototype-guided visual alignment; 0 leaves it out.
@@ -71,7 +71,7 @@ class MpaFerConfig(SupervisedConfig):
     granularity: Literal[1, 2, 3] = 3
     beta: float = 1.0
     tokens: bool = True
-    whole: Literal["l1", "contrastive", "none"] = "l1"
+    whole: Literal["l1", "l1-sum", "contrastive", "none"] = "l1"
     pooling: Pooling = "words"
     tau: float = 0.07
     gamma: float = 1.0
@@ -192,16 +192,16 @@ class MpaFer(Method):
         if config.beta and config.whole != "none":
             weights["prompts"] = config.beta
             parts["prompts"] = (
-                distance_alignment(self._texts, self.hard)
-                if config.whole == "l1"
-                else contrastive_alignment(self._texts, self.hard, config.tau)
+                contrastive_alignment(self._texts, self.hard, config.tau)
+                if config.whole == "contrastive"
+                else distance_alignment(self._texts, self.hard, summed=config.whole == "l1-sum")
             )
         if config.gamma:
             own, weights["prototypes"] = self.prototypes[batch.label], config.gamma
             if config.distance == "cosine":
                 parts["prototypes"] = (1 - (output.features * own).sum(-1)).mean()
             else:
-                parts["prototypes"] = (output.features - own).abs().sum(-1).mean()
+                parts["prototypes"] = (output.features - own).abs().mean()
         parts["loss"] = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         return parts
 

@@ -27,7 +27,8 @@ def test_closed_forms():
     assert contrastive_alignment(same, same, 0.07).item() == pytest.approx(4 * math.log(4), rel=1e-5)
     assert distance_alignment(SOFT, 3 * SOFT).item() == pytest.approx(0.0, abs=1e-6)
     one, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
-    assert distance_alignment(one, other).item() == pytest.approx(2.0)
+    assert distance_alignment(one, other).item() == pytest.approx(1.0)
+    assert distance_alignment(one, other, summed=True).item() == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("pooling", ["words", "context", "nearest"])
