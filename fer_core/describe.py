@@ -40,10 +40,13 @@ def outcome(found: Interval, higher: bool = True) -> str:
 
 
 def gain(found: Gain | None) -> str:
-    """A paired gain in percentage points: its interval, who gains and loses, the p-value; or that it was not run."""
+    """A paired gain in percentage points: its interval, how many gain and lose, the p-value; or that it was not run.
+
+    It is shorter than the 50 characters after which a data frame cuts its cells.
+    """
     if found is None:
         return "not run"
-    sides = f"{found.better} up, {found.worse} down"
+    sides = f"+{found.better} −{found.worse}"
     return f"{interval(found.interval, percent=True)}; {sides}; p = {found.p_value:.4f}"
 
 

@@ -101,7 +101,7 @@ def test_efficiency_stands_beside_the_published_figure():
 
 def test_claims_say_what_was_measured_and_what_was_not():
     gain = Gain(Interval(0.02, 0.01, 0.03), 7, 2, 0.0123)
-    assert describe.gain(gain) == "2.0 % (1.0 to 3.0); 7 up, 2 down; p = 0.0123"
+    assert describe.gain(gain) == "2.0 % (1.0 to 3.0); +7 −2; p = 0.0123"
     assert describe.gain(None) == "not run"
     told = describe.claims({"it is better": gain, "it is faster": None})
     assert told.loc["it is better"].tolist() == ["2.0 % (1.0 to 3.0)", "held"]
