@@ -37,7 +37,8 @@ from fer_core.models.mpa_fer import MpaFer
 TITLE = "Steps of training against the plain form of each method"
 
 TOLERANCE = 1e-5  # of the largest gradient
-# Log-odds subtract two texts that nearly agree, so that the rounding of each counts many times.
+# Log-odds subtract two texts that nearly agree, so that the rounding of each counts many times: on ViT-B/32 the two
+# sides are 2e-5 apart in fp32, 1e-5 with all but the texts in fp64, and 7e-12 with the texts in fp64, too.
 TOLERANCE_OF_ODDS = 5e-5
 _COUNTS = ("batch_size", "clips", "frames", "video_clips", "video_frames", "repeats")
 _LR = 1e-6  # weights hardly move, so that every timed step does the same work

@@ -101,25 +101,28 @@ def encode(tower: Clip, faces: FacsSet) -> Tensor:
     return functional.normalize(torch.cat(features), dim=-1)
 
 
-def attribute_scores(tower: Clip, features: Tensor, drawn: Draw) -> dict[str, Score]:
+def attribute_scores(tower: Clip, features: Tensor, drawn: Draw, resamples: int = 2000) -> dict[str, Score]:
     """Balanced zero-shot accuracy (UAR) of each attribute, with a 95 % interval and what chance gives.
 
     Args:
         tower: Encodes the texts.
         features: ``(N, D)`` normalised class tokens.
         drawn: What is true of the ``N`` faces.
+        resamples: Bootstrap samples of the intervals.
     """
     scores = {}
     for attribute in ATTRIBUTES:
         value = attribute.value(drawn)
         known = value >= 0
         logits = features[known] @ tower.fixed_texts(attribute.texts).cpu().T
-        found = metrics.interval(value[known].numpy(), logits.numpy(), len(attribute.texts), "uar")
+        found = metrics.interval(value[known].numpy(), logits.numpy(), len(attribute.texts), "uar", resamples=resamples)
         scores[attribute.name] = Score(**asdict(found), chance=1 / len(attribute.texts), n=int(known.sum()))
     return scores
 
 
-def retrieval_scores(tower: Clip, features: Tensor, captions: list[str], seed: int = 0) -> dict[str, Score]:
+def retrieval_scores(
+    tower: Clip, features: Tensor, captions: list[str], seed: int = 0, resamples: int = 1000
+) -> dict[str, Score]:
     """How often a face's own caption is among the nearest k, and a caption's own face, with 95 % intervals.
 
     Args:
@@ -127,13 +130,14 @@ def retrieval_scores(tower: Clip, features: Tensor, captions: list[str], seed: i
         features: ``(N, D)`` normalised class tokens.
         captions: ``N`` captions; many fit several faces, so that even a perfect model stays below 1.
         seed: Of the bootstrap.
+        resamples: Its samples.
     """
     with torch.no_grad():
         texts = torch.cat(
             [tower.encode_text(captions[row : row + _BATCH]).cpu() for row in range(0, len(captions), _BATCH)]
         )
     likeness = features @ functional.normalize(texts, dim=-1).T
-    draws = np.random.default_rng(seed).integers(0, len(captions), (1000, len(captions)))
+    draws = np.random.default_rng(seed).integers(0, len(captions), (resamples, len(captions)))
     scores = {}
     for direction, table in (("caption of a face", likeness), ("face of a caption", likeness.T)):
         own = table.diagonal()[:, None]

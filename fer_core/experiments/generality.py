@@ -17,6 +17,7 @@ from fer_core.faces import sets
 
 _GALLERY = 1000  # most faces that a caption is sought among; shares depend on it
 _FIRST = 5
+_FEW = 2  # bootstrap samples: only the values are kept
 
 
 def generality(tower: Clip, test: data.FaceDataset, predictions: engine.Predictions) -> dict[str, Any]:
@@ -37,11 +38,12 @@ def generality(tower: Clip, test: data.FaceDataset, predictions: engine.Predicti
     if not known or predictions.features.shape[1] != tower.embed_dim:
         return {}
     chosen = np.unique(np.linspace(0, len(predictions.index) - 1, min(_GALLERY, len(predictions.index))).round())
-    rows = predictions.index[chosen.astype(int)]
-    features = F.normalize(torch.from_numpy(predictions.features[chosen.astype(int)]).float(), dim=-1)
+    chosen = chosen.astype(int)
+    rows = predictions.index[chosen]
+    features = F.normalize(torch.from_numpy(predictions.features[chosen]).float(), dim=-1)
     drawn = sets.draw(test.name, test.split, len(test)).take(torch.from_numpy(rows))
-    attributes = evaluate.attribute_scores(tower, features, drawn)
-    found = evaluate.retrieval_scores(tower, features, drawn.caption)
+    attributes = evaluate.attribute_scores(tower, features, drawn, resamples=_FEW)
+    found = evaluate.retrieval_scores(tower, features, drawn.caption, resamples=_FEW)
     own = [found[f"{direction}, first {_FIRST}"].value for direction in ("caption of a face", "face of a caption")]
     values = [score.value for score in attributes.values()]
     return {"generality": {"attributes": float(np.mean(values)), "captions": float(np.mean(own))}}

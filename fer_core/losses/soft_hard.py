@@ -11,8 +11,9 @@ sources disagree: one gives the same contrast, the other an L1 distance::
 
     L_pa = mean_d || theta(t_d) - theta(t*_d) ||_1
 
-Summed over the dimensions, as it is written, that distance outweighs everything else and makes soft prompts copies of
-the hard ones; as a mean over them, which PromptSRC's code takes for the same purpose, it does not.
+Summed over the dimensions, as it is written, that distance weighs D times what it does as a mean over them. PromptSRC's
+public code takes the mean for the same purpose (``F.l1_loss`` with ``reduction="mean"``), and so does this project;
+which of the two serves better is a row of MPA-FER's ablation ``alignment``.
 """
 
 from typing import Literal
