@@ -80,7 +80,11 @@ class TextTokens:
             UserError: If the shape does not fit, or the sequence would outgrow the text tower.
         """
         texts, length, width = self.embedding.shape
-        if context.ndim not in (2, 3) or context.shape[-1] != width or (context.ndim == 3 and len(context) != texts):
+        if (
+            context.ndim not in (2, 3)
+            or context.shape[-1] != width
+            or (context.ndim == 3 and context.shape[0] != texts)
+        ):
             raise UserError(
                 f"expected a context of shape (P, {width}) or ({texts}, P, {width}), got {tuple(context.shape)}; "
                 "build it with clip.text_width and one entry a text"
@@ -179,7 +183,7 @@ def encode_image(
         if prompts is None or index >= len(prompts):
             x = run(block, x, None, adapter)
         else:
-            own = prompts[index].to(x.dtype).expand(len(x), -1, -1)  # (B, P, W)
+            own = prompts[index].to(x.dtype).expand(x.shape[0], -1, -1)  # (B, P, W)
             x = run(block, torch.cat([x, own], dim=1), None, adapter)[:, :length]
     x = visual.ln_post(x)
     class_token = x[:, 0] @ visual.proj  # (B, D)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 import fer_core
+from fer_core.errors import UserError
 
 _LIBRARIES = {"torch": "torch", "open_clip": "open_clip_torch", "numpy": "numpy"}
 
@@ -19,6 +20,22 @@ def best() -> torch.device:
     """The device that runs take unless they are told otherwise: CUDA where there is one, else the CPU."""
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")  # accelerate launch --cpu
     return torch.device("cuda" if torch.cuda.is_available() and not on_cpu else "cpu")
+
+
+def device(name: str) -> torch.device:
+    """The device of a name; ``auto`` is :func:`best`.
+
+    Raises:
+        UserError: If this machine has no such device.
+    """
+    if name == "auto":
+        return best()
+    try:
+        found = torch.device(name)
+        torch.zeros(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"device: expected one that this machine has, got {name!r}; use cpu, or leave it out") from None
+    return found
 
 
 def describe(device: torch.device | str = "cpu") -> dict[str, Any]:

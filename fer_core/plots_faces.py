@@ -164,3 +164,45 @@ def votes(image: Tensor, counts: Tensor, labels: Tensor, classes: Sequence[str])
         axes[1, column].set(ylim=(len(classes) - 0.5, -0.5), xlim=(0, cast.sum(axis=1).max()), xticks=[0, 5, 10])
         axes[1, column].set(yticks=range(len(classes)), yticklabels=classes if column == 0 else [], xlabel="votes")
     return drawn
+
+
+@styled
+def said(image: Tensor, probabilities: np.ndarray, classes: Sequence[str], titles: Sequence[str]) -> Figure:
+    """Pictures with what a method says of each: bars of its probabilities, the likeliest class framed.
+
+    Args:
+        image: ``(N, 3, S, S)``.
+        probabilities: ``(N, C)``.
+        classes: C class names.
+        titles: N, one above each picture.
+
+    Raises:
+        UserError: If there is nothing to show, or not one title a picture.
+    """
+    if not len(image) == len(titles) == len(probabilities) > 0:
+        raise UserError(
+            f"expected pictures with a title and probabilities each, got {len(image)}, {len(titles)} and "
+            f"{len(probabilities)}; pass as many"
+        )
+    columns = min(4, len(image))
+    rows = -(-len(image) // columns)
+    # A lone picture is not drawn four times as large as one of four.
+    drawn, axes = figure(2 * rows, columns, 1.75, width=max(2.6, 2.0 * columns))
+    letters = int(13 * drawn.get_figwidth() / columns)
+    for position in range(rows * columns):
+        row, column = divmod(position, columns)
+        above, below = axes[2 * row, column], axes[2 * row + 1, column]
+        if position >= len(image):
+            above.set_visible(False)
+            below.set_visible(False)
+            continue
+        _picture(above, pixels(image[position]))
+        title = titles[position]
+        above.set_title(title if len(title) <= letters else f"…{title[1 - letters :]}", fontsize=8, loc="center", pad=3)
+        colours = [look(name, place)[0] for place, name in enumerate(classes)]
+        bars = below.barh(range(len(classes)), probabilities[position], color=colours)
+        bars[int(np.argmax(probabilities[position]))].set(edgecolor="black", linewidth=1.8)
+        below.set(ylim=(len(classes) - 0.5, -0.5), xlim=(0, 1), xticks=[0, 0.5, 1], yticks=range(len(classes)))
+        below.set_yticklabels(classes if column == 0 else [])
+        below.tick_params(labelsize=8)
+    return drawn

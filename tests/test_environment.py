@@ -87,8 +87,9 @@ def test_every_import_is_required(project):
     # What jupyter-book and papermill are made of comes with them.
     parts = {"sphinx", "docutils", "sphinx-external-toc", "nbclient"}
     providers = packages_distributions()
-    # Clusters are asked for by name, and the error without the extra names it.
-    for package, texts, besides in (("fer_core", extras["cluster"], set()), ("book", extras["book"], parts)):
+    # Clusters and exports are asked for by name, and the error without the extra names it.
+    asked = extras["cluster"] + extras["export"]
+    for package, texts, besides in (("fer_core", asked, set()), ("book", extras["book"], parts)):
         allowed = {canonicalize_name(Requirement(text).name) for text in project["dependencies"] + texts} | besides
         for module, where in _imports(ROOT / package):
             found = {canonicalize_name(name) for name in providers.get(module, [])}

@@ -67,3 +67,21 @@ def test_every_parsing_class_has_a_colour_of_its_own():
     assert len(colors) == len(PARSING)
     apart = np.linalg.norm(colors[:, None] - colors, axis=-1) + 9 * np.eye(len(colors))
     assert apart.min() > 0.1
+
+
+def test_what_a_method_says_stands_under_its_face(images):
+    probabilities = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6]])
+    titles = ["a.png", "b.png", "a/very/long/path/to/somewhere/that/goes/on/c.png"]
+    drawn = plots_faces.said(images, probabilities, CLASSES, titles)
+    above, below = drawn.axes[:3], drawn.axes[3:]
+    assert [axis.get_title(loc="center") for axis in above][:2] == titles[:2]
+    cut = above[2].get_title(loc="center")
+    assert cut.startswith("…")
+    assert titles[2].endswith(cut[1:])
+    for axis, row in zip(below, probabilities, strict=True):
+        assert [bar.get_width() for bar in axis.patches] == pytest.approx(row)
+        framed = [bar.get_linewidth() > 1.5 for bar in axis.patches]
+        assert framed == [at == row.argmax() for at in range(3)]
+    assert [label.get_text() for label in below[0].get_yticklabels()] == list(CLASSES)
+    with pytest.raises(UserError, match="expected pictures with a title and probabilities each, got 3, 2 and 3"):
+        plots_faces.said(images, probabilities, CLASSES, titles[:2])

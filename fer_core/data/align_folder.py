@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -139,7 +139,7 @@ def _items(source: Path, target: Path, clips: bool) -> dict[str, str]:
         )
     items: dict[str, str] = {}
     made_of: dict[str, str] = {}
-    for path in _paths(source, clips):
+    for path in frames.media_below(source, clips):
         pure = PurePosixPath(path)
         output = pure.with_suffix(".png") if pure.suffix.lower() in images.SUFFIXES else pure
         output = output.with_suffix("") if pure.suffix.lower() in frames.VIDEOS else output
@@ -151,19 +151,6 @@ def _items(source: Path, target: Path, clips: bool) -> dict[str, str]:
     if not items:
         raise UserError(f"align: expected images or videos below {source}, found none; mend the path")
     return items
-
-
-def _paths(source: Path, clips: bool) -> Iterator[str]:
-    for folder, below, names in os.walk(source):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        here = Path(folder)
-        pictures = frames.frame_names(here)
-        if clips and pictures and here != source:
-            yield here.relative_to(source).as_posix()
-            pictures = []
-        videos = [name for name in names if Path(name).suffix.lower() in frames.VIDEOS and not name.startswith(".")]
-        for name in (*pictures, *sorted(videos)):
-            yield (here / name).relative_to(source).as_posix()
 
 
 def _begin(target: Path, placer: FacePlacer) -> dict[str, dict[str, Any]]:

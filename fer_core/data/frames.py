@@ -102,6 +102,26 @@ def frame_names(folder: str | os.PathLike[str]) -> list[str]:
     return sorted((name for name in names if not name.startswith(".")), key=natural)
 
 
+def media_below(folder: str | os.PathLike[str], clips: bool = False) -> Iterator[str]:
+    """Paths of all images and videos below a folder, relative to it and with ``/``; hidden ones do not count.
+
+    Args:
+        folder: Where to look.
+        clips: Whether a folder below it that holds images is one clip, whose path is then given in place of theirs.
+    """
+    root = Path(folder)
+    for place, below, names in os.walk(root):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        here = Path(place)
+        pictures = frame_names(here)
+        if clips and pictures and here != root:
+            yield here.relative_to(root).as_posix()
+            pictures = []
+        videos = [name for name in names if Path(name).suffix.lower() in VIDEOS and not name.startswith(".")]
+        for name in (*pictures, *sorted(videos)):
+            yield (here / name).relative_to(root).as_posix()
+
+
 class FolderFrames(FrameSource):
     """A folder of image files, one a frame, in natural order of their names.
 

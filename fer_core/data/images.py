@@ -51,7 +51,7 @@ def decode(
     if box is not None:
         upright = _cut(upright, box, str(name))
     if size is not None:
-        upright = _resized(upright, size)
+        upright = resized(upright, size)
     return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
 
 
@@ -76,7 +76,7 @@ def _cut(image: Image.Image, box: FaceBox, where: str) -> Image.Image:
     return image.crop((left, top, right, bottom))
 
 
-def _resized(image: Image.Image, size: int) -> Image.Image:
+def resized(image: Image.Image, size: int) -> Image.Image:
     """Shorter side to ``size``, then the centre square: rounded as torchvision's Resize and CenterCrop do."""
     short = min(image.size)
     width, height = (int(size * side / short) for side in image.size)

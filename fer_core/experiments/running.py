@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from fer_core import adapt, clip, config, data, embedded, engine, hardware, models, records
 from fer_core.errors import UserError
@@ -176,7 +175,7 @@ def run(
         raise UserError(
             f"keep_model: expected the protocol splits, got {settings.protocol}, which trains several; drop it"
         )
-    processes = engine.Processes(_device(device))
+    processes = engine.Processes(hardware.device(device))
     target = processes.device
     differing = _changed(own, resolved)
     # A fold is no variant: a cross-validated score is the mean over all of them.
@@ -265,17 +264,6 @@ class _Clock:
     def seconds(self, further: Mapping[str, float]) -> dict[str, float]:
         phases = {**self.phases, **further, "total": time.perf_counter() - self.start}
         return {name: round(seconds, 3) for name, seconds in phases.items()}
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return hardware.best()
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise UserError(f"device: expected one that this machine has, got {name!r}; use cpu, or leave it out") from None
-    return device
 
 
 def _there(folder: str | Path | None, path: Path) -> Record | None:

@@ -97,7 +97,7 @@ def open_file(path: Path | str, device: str | torch.device = "cpu", tower: clip.
     return method.eval()
 
 
-def load(
+def kept(
     experiment: str,
     profile: str = "full",
     seed: int = 0,
@@ -105,10 +105,8 @@ def load(
     fold: int | None = None,
     variant: str | None = None,
     folder: Path | str | None = None,
-    device: str | torch.device = "cpu",
-    tower: clip.Clip | None = None,
-) -> models.Method:
-    """The method that a run of an experiment has trained; see :func:`open_file`.
+) -> Path:
+    """The file that a run of an experiment has kept, trained with today's settings.
 
     Args:
         experiment: Name of the experiment.
@@ -117,11 +115,9 @@ def load(
         fold: Of the run.
         variant: As in the run's record.
         folder: ``book/models`` by default.
-        device: Where it goes.
-        tower: Its CLIP, where that is loaded already.
 
     Raises:
-        UserError: If nothing was kept of that run, or :func:`open_file` refuses it.
+        UserError: If nothing was kept of that run, the file is damaged, or settings have changed since.
     """
     path = file_of(path_of(experiment, profile, seed, fold, variant), folder)
     if not path.is_file():
@@ -135,4 +131,22 @@ def load(
             f"{path}: expected a method trained with today's settings, got one of other settings; train it again with "
             f"`fer-core run {experiment} --profile {profile} --seed {seed} --force --keep-model`"
         )
-    return open_file(path, device, tower)
+    return path
+
+
+def load(
+    experiment: str, *run: Any, device: str | torch.device = "cpu", tower: clip.Clip | None = None, **further: Any
+) -> models.Method:
+    """The method that a run of an experiment has trained.
+
+    Args:
+        experiment: Name of the experiment.
+        run: Which run, and where it was kept, as :func:`kept` takes it.
+        device: Where it goes.
+        tower: Its CLIP, where that is loaded already.
+        further: As ``run``.
+
+    Raises:
+        UserError: As :func:`kept` and :func:`open_file`.
+    """
+    return open_file(kept(experiment, *run, **further), device, tower)

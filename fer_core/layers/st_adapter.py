@@ -40,7 +40,7 @@ class StAdapter(BlockAdapter):
     def before(self, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
         """See :meth:`BlockAdapter.before`."""
         inner = self.down(x[:, 1:])
-        clips, (length, width) = len(x) // self.frames, inner.shape[1:]
+        clips, (length, width) = x.shape[0] // self.frames, inner.shape[1:]
         over_time = inner.view(clips, self.frames, length, width).permute(0, 2, 3, 1)  # (B, L, W, T)
         mixed = self.over_time(over_time.reshape(-1, width, self.frames))
         mixed = mixed.view(clips, length, width, self.frames).permute(0, 3, 1, 2).reshape(inner.shape)

@@ -72,5 +72,5 @@ class TemporalTransformer(nn.Module):
         count = frames.shape[1]
         if count >= self.place.shape[1]:
             raise ValueError(f"expected clips of at most {self.place.shape[1] - 1} frames, got {count}")
-        tokens = torch.cat([self.token.expand(len(frames), -1, -1), frames], 1) + self.place[:, : count + 1]
+        tokens = torch.cat([self.token.expand(frames.shape[0], -1, -1), frames], 1) + self.place[:, : count + 1]
         return frames.mean(1) + self.out(self.encoder(tokens)[:, 0])

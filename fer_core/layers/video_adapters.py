@@ -73,7 +73,7 @@ class VideoAdapter(BlockAdapter):
         """See :meth:`BlockAdapter.before`: the attention over time."""
         if self.temporal is None:
             return x
-        clips, (length, width) = len(x) // self.frames, x.shape[1:]
+        clips, (length, width) = x.shape[0] // self.frames, x.shape[1:]
         # (B T, L, W) -> (B L, T, W): for each place of a frame, the same place of all frames.
         over_time = x.view(clips, self.frames, length, width).transpose(1, 2).reshape(-1, self.frames, width)
         normed = block.ln_1(over_time)
@@ -93,7 +93,7 @@ class VideoAdapter(BlockAdapter):
         if self.joint is None:
             return delta
         added = self.scale * self.joint(normed)
-        by_clip = added.view(len(added) // self.frames, -1, added.shape[-1])  # a clip goes without it as a whole
+        by_clip = added.view(added.shape[0] // self.frames, -1, added.shape[-1])  # a clip goes without it as a whole
         return delta + self.drop(by_clip).view(added.shape)
 
 
@@ -137,7 +137,7 @@ class _Placed(BlockAdapter):
 
     def before(self, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
         inner, place = self._parts
-        return inner.before(x + place.repeat(len(x) // len(place), 1)[:, None], block)
+        return inner.before(x + place.repeat(x.shape[0] // place.shape[0], 1)[:, None], block)
 
     def attention(self, delta: Tensor, normed: Tensor, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
         return self._parts[0].attention(delta, normed, x, block)

@@ -70,7 +70,7 @@ class CoCoOp(Method):
 
     def prototypes(self, features: Tensor) -> Tensor:
         """Text features of all classes for each image, ``(B, C, D)``, normalised."""
-        count, classes = len(features), len(self.classes)
+        count, classes = features.shape[0], len(self.classes)  # not len(): an exported graph takes any number
         context = self.context + self.meta(features).to(self.context.dtype)[:, None]  # (B, M, W)
         words = self.words.repeated(count)  # image by image, class by class
         texts = self.clip.encode_text(words.with_context(context.repeat_interleave(classes, 0)))

@@ -195,9 +195,9 @@ class LesClip(Method):
         else:
             assert encoded.patch_tokens is not None
             seen = normalise(self.discrimination(features, encoded.patch_tokens))
-        if len(features) != len(batch):  # a mean over the frames of each clip
-            frames = (len(batch), -1)
-            features, seen = (normalise(part.unflatten(0, frames).mean(1)) for part in (features, seen))
+        clips, tokens = batch.label.shape[0], features.shape[0]  # not len(): an exported graph takes any number
+        if tokens != clips:
+            features, seen = (normalise(part.unflatten(0, (clips, -1)).mean(1)) for part in (features, seen))
         # Not in half precision, for the reason that base.cosine_logits gives.
         with torch.autocast(features.device.type, enabled=False):
             logits = self.clip.logit_scale * (seen * self.texts).sum(-1)

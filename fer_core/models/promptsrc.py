@@ -100,8 +100,10 @@ class PromptSrc(Method):
     def forward(self, batch: Batch) -> Output:
         """Cosines between the prompted towers, scaled; in evaluation with the prompts gathered so far."""
         text, visual = self.text_prompts, self.visual_prompts
-        if not self.training and self.config.aggregate and self.gathered > 0:
-            text, visual = self.gathered_text / self.gathered, self.gathered_visual / self.gathered
+        if not self.training and self.config.aggregate:
+            some, weight = self.gathered > 0, self.gathered.clamp_min(torch.finfo(torch.float32).tiny)
+            text = torch.where(some, self.gathered_text / weight, text)
+            visual = torch.where(some, self.gathered_visual / weight, visual)
         features = pool(self.clip.encode_image(batch.image, prompts=visual, patches=False).class_token)
         self._texts = normalise(self.clip.encode_text(self.words, prompts=text))
         return Output(cosine_logits(features, self._texts, self.clip.logit_scale), features)

@@ -1,0 +1,311 @@
+"""Predictions for photographs and clips that no data set lists, by any trained method or by CLIP itself.
+
+A file that cannot be read, or shows no face, is left out and told; the others go on.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fer_core import clip, data, models
+from fer_core.batch import Batch
+from fer_core.data import frames as clips
+from fer_core.data import images, sampling
+from fer_core.data.alignment import warp
+from fer_core.data.annotations import Annotator, nearest_filled
+from fer_core.data.faces_in_images import FacePlacer, Origin
+from fer_core.errors import UserError
+from fer_core.experiments import names, trained
+from fer_core.faces import sets
+
+ZERO_SHOT = "zero-shot"
+CROP = 224  # pixels; what data sets of files are read at, too
+_BATCH = 32
+_FRAMES = 16
+
+
+@dataclass(frozen=True)
+class Model:
+    """A method, and what else of its training matters to new faces.
+
+    Args:
+        method: In evaluation mode.
+        frames: How many frames of a clip it was trained with.
+        told: What pages and files say of it.
+    """
+
+    method: models.Method
+    frames: int
+    told: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a method says of a photograph, or of some frames of a clip.
+
+    Args:
+        path: As it was named, with what lies below a folder.
+        frames: Numbers of the frames from 0; None for a photograph.
+        label: The likeliest class.
+        probabilities: Of each class, summing to 1.
+        image: ``(T, 3, S, S)`` uint8, what the method was shown; a photograph has one frame.
+    """
+
+    path: str
+    frames: tuple[int, ...] | None
+    label: str
+    probabilities: dict[str, float]
+    image: Tensor = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file without a prediction.
+
+    Args:
+        path: As of :class:`Prediction`.
+        why: What was expected, and what came.
+    """
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """One sample as crops ``(T, S, S, 3)``."""
+
+    path: str
+    frames: tuple[int, ...] | None
+    crops: np.ndarray
+
+
+def open_model(
+    name: str = ZERO_SHOT,
+    *,
+    backbone: str = "embedded",
+    classes: Sequence[str] = (),
+    device: str | torch.device = "cpu",
+    folder: Path | str | None = None,
+) -> Model:
+    """A model by its name.
+
+    Args:
+        name: ``zero-shot``; a file that ``fer-core run --keep-model`` wrote; or an experiment whose run with profile
+            ``full`` and seed 0 has been kept.
+        backbone: The CLIP of ``zero-shot``, as :func:`fer_core.clip.load` takes it.
+        classes: Whom to ask for, where they are others than the model's own.
+        device: Where it runs.
+        folder: Where kept methods lie; ``book/models`` by default.
+
+    Raises:
+        UserError: If there is no such model, or it cannot be asked of those classes.
+    """
+    if name == ZERO_SHOT:
+        tower = clip.load(backbone, device=device)
+        method = models.build(ZERO_SHOT, tower, tuple(classes or data.CLASSES), {}).eval()
+        return Model(method, _FRAMES, {"model": ZERO_SHOT, "backbone": tower.name, "weights": tower.weights})
+    path = Path(name)
+    if path.suffix != ".safetensors" and name not in names():
+        raise UserError(
+            f"model: expected zero-shot, a .safetensors file of a run, or an experiment, got {name!r}; `fer-core "
+            "experiments` lists them"
+        )
+    if path.suffix != ".safetensors":
+        path = trained.kept(name, folder=folder)
+    told, method = trained.read(path), trained.open_file(path, device)
+    if classes:
+        method = method.for_classes(classes)
+    own = sets.SETS[told["dataset"]].frames if told["dataset"] in sets.SETS else _FRAMES
+    seen = told["config"]["data"].get("frames") or own or _FRAMES
+    most = getattr(method.config, "max_frames", seen)
+    keys = ("experiment", "profile", "seed", "method", "dataset", "backbone", "weights")
+    return Model(method, min(seen, most), {"model": name, **{key: told[key] for key in keys}})
+
+
+def find(sources: Iterable[str | os.PathLike[str]], clip_folders: bool = False) -> dict[str, Path]:
+    """The photographs and clips that are meant, in order.
+
+    Args:
+        sources: Photographs, videos, and folders, of which everything below counts.
+        clip_folders: Whether a folder that holds images is a clip, the named one too, and not one of photographs.
+
+    Returns:
+        For each the name that predictions carry, and its place.
+
+    Raises:
+        UserError: If a source is not there, is a file of another kind, or holds neither images nor videos.
+    """
+    found: dict[str, Path] = {}
+    for source in sources:
+        place = Path(source).expanduser()
+        if place.is_file():
+            if place.suffix.lower() not in (*images.SUFFIXES, *clips.VIDEOS):
+                kinds = ", ".join((*images.SUFFIXES, *clips.VIDEOS))
+                raise UserError(f"{source}: expected an image or a video ({kinds}), got another file; leave it out")
+            found[str(source)] = place
+            continue
+        if not place.is_dir():
+            raise UserError(f"{source}: expected an image, a video or a folder, found nothing; mend the path")
+        below = {str(Path(source) / path): place / path for path in clips.media_below(place, clip_folders)}
+        if clip_folders and (own := clips.frame_names(place)):
+            below = {name: path for name, path in below.items() if path.parent != place or path.name not in own}
+            below = {str(source): place, **below}
+        if not below:
+            raise UserError(f"{source}: expected images or videos below it, found none; mend the path")
+        found |= below
+    return found
+
+
+class Predictor:
+    """Says of each photograph and clip which expression it shows.
+
+    Args:
+        model: What says it.
+        placer: Finds and aligns faces; None takes the centre square of each picture, for faces that are cropped
+            already.
+        annotator: Who tells landmarks and parsing maps of the crops, for methods that look at them.
+        frames: How many frames of a clip are looked at at once; as in training by default.
+        step: None spreads the frames over the whole clip, for one prediction. A number asks of every run of as many
+            neighbouring frames, whose starts lie so far apart.
+        batch: Samples at a time.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        placer: FacePlacer | None = None,
+        annotator: Annotator | None = None,
+        frames: int | None = None,
+        step: int | None = None,
+        batch: int = _BATCH,
+    ) -> None:
+        self.model, self.placer, self.annotator = model, placer, annotator
+        self.frames = model.frames if frames is None else frames
+        for name, value in (("frames", self.frames), ("step", 1 if step is None else step), ("batch", batch)):
+            if value < 1:
+                raise UserError(f"{name}: expected at least 1, got {value}; raise it")
+        self.step, self.batch = step, batch
+        self.size = placer.alignment.size if placer else CROP
+        tower = model.method.clip
+        self._transform = data.Transform(tower.image_size, tower.mean, tower.std)
+
+    def __call__(self, found: dict[str, Path]) -> Iterator[Prediction | LeftOut]:
+        """Predictions in the order of the files, batch by batch.
+
+        Args:
+            found: As :func:`find` gives it.
+
+        Raises:
+            UserError: If the method needs what the pictures lack, or the placer raises one.
+        """
+        waiting: list[_Shown] = []
+        for name, place in found.items():
+            try:
+                shown = list(self._photograph(name, place) if _is_still(place) else self._clip(name, place))
+            except _LeftOutError as error:
+                yield from self._said(waiting)
+                waiting = []
+                yield LeftOut(name, str(error))
+                continue
+            waiting += shown
+            while len(waiting) >= self.batch:
+                yield from self._said(waiting[: self.batch])
+                waiting = waiting[self.batch :]
+        yield from self._said(waiting)
+
+    def of_pictures(self, pictures: Sequence[np.ndarray], name: str = "picture") -> list[Prediction | LeftOut]:
+        """Predictions of pictures ``(H, W, 3)`` uint8 that are in memory, such as a camera's."""
+        made: list[Prediction | LeftOut] = []
+        for number, picture in enumerate(pictures):
+            try:
+                crop = self._crop(picture, Origin(name))
+            except _LeftOutError as error:
+                made.append(LeftOut(f"{name} {number}", str(error)))
+                continue
+            made += self._said([_Shown(f"{name} {number}", None, crop[None])])
+        return made
+
+    # --- pictures
+
+    def _photograph(self, name: str, place: Path) -> Iterator[_Shown]:
+        picture = np.ascontiguousarray(_read(lambda: images.decode(place)).transpose(1, 2, 0))
+        yield _Shown(name, None, self._crop(picture, Origin(name))[None])
+
+    def _crop(self, picture: np.ndarray, origin: Origin) -> np.ndarray:
+        if self.placer is None:
+            return np.asarray(images.resized(Image.fromarray(picture), CROP))
+        matrix = self.placer.photograph(picture, origin)
+        if matrix is None:
+            raise _LeftOutError("expected a face, found none")
+        return warp(picture, matrix, self.size)
+
+    def _clip(self, name: str, place: Path) -> Iterator[_Shown]:
+        source = _read(lambda: clips.open(place, CROP if self.placer is None else None))
+        if self.step is None:
+            runs = [sampling.positions(sampling.Sampling(frames=self.frames), len(source))]
+        else:
+            runs = list(sampling.windows(len(source), self.frames, self.step))
+        for run in runs:
+            pictures = np.ascontiguousarray(_read(lambda run=run: source.read(run)).permute(0, 2, 3, 1).numpy())
+            if self.placer is not None:
+                matrices = self.placer.clip(len(run), lambda at, seen=pictures: seen[at], name)
+                if matrices is None:
+                    raise _LeftOutError(f"expected a face in the frames {run.min()} to {run.max()}, found none")
+                crops = [warp(picture, matrix, self.size) for picture, matrix in zip(pictures, matrices, strict=True)]
+                pictures = np.stack(crops)
+            yield _Shown(name, tuple(int(at) for at in run), pictures)
+
+    # --- predictions
+
+    def _said(self, waiting: Sequence[_Shown]) -> Iterator[Prediction]:
+        for still, group in groupby(waiting, key=lambda shown: shown.frames is None):
+            yield from self._predictions(list(group), still)
+
+    @torch.no_grad()
+    def _predictions(self, shown: list[_Shown], still: bool) -> Iterator[Prediction]:
+        method = self.model.method
+        crops = torch.from_numpy(np.stack([each.crops for each in shown])).movedim(-1, -3)  # (B, T, 3, S, S)
+        batch = self._batch(crops[:, 0] if still else crops, shown)
+        logits = method(self._transform(batch).to(method.clip.device)).logits
+        for each, image, row in zip(shown, crops, logits.float().softmax(1).cpu(), strict=True):
+            told = dict(zip(method.classes, row.tolist(), strict=True))
+            yield Prediction(each.path, each.frames, max(told, key=lambda name: told[name]), told, image)
+
+    def _batch(self, image: Tensor, shown: Sequence[_Shown]) -> Batch:
+        batch = Batch(image=image, label=torch.zeros(len(shown), dtype=torch.int64), index=torch.arange(len(shown)))
+        if self.annotator is not None:
+            known = []
+            for each in shown:
+                found = [self.annotator.annotate(crop, Origin(each.path)) for crop in each.crops]
+                known.append(nearest_filled(found, self.size, self.size))
+            points = torch.from_numpy(np.stack([[one.landmarks for one in row] for row in known]))
+            maps = torch.from_numpy(np.stack([[one.parsing for one in row] for row in known]))
+            still = image.ndim == 4
+            batch.landmarks, batch.parsing = (points[:, 0], maps[:, 0]) if still else (points, maps)
+        return batch
+
+
+class _LeftOutError(Exception):
+    """A file that gets no prediction."""
+
+
+def _is_still(place: Path) -> bool:
+    return place.is_file() and place.suffix.lower() in images.SUFFIXES
+
+
+def _read(read: Any) -> Any:
+    """What ``read`` gives; a file that is damaged is left out, and does not end the call."""
+    try:
+        return read()
+    except UserError as error:
+        raise _LeftOutError(str(error)) from error

@@ -1,0 +1,276 @@
+"""Predictions are those of the method on the same pixels; a file that cannot be used is told, and the others go on."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import stirred, tiny_clip
+
+from fer_core import cli, data, models, predicting
+from fer_core.batch import Batch
+from fer_core.data import images
+from fer_core.data.alignment import Alignment
+from fer_core.data.faces_in_images import FacePlacer, FoundFace
+from fer_core.data.files import ClipFiles, Entry, ImageFiles, Listing
+from fer_core.data.sampling import Sampling
+from fer_core.errors import UserError
+from fer_core.predicting import LeftOut, Model, Prediction, Predictor
+
+CLASSES = ("neutral", "fear", "surprise")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A trained-looking method that sees small differences."""
+    method = stirred(models.build("full-fine-tuning", tiny_clip(), CLASSES, {}), by=0.5)
+    return Model(method, 4, {"model": "tiny"})
+
+
+def write(path, seed, height=40, width=30):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two photographs, and a clip of 9 frames as a folder."""
+    write(tmp_path / "in" / "a.png", 0)
+    write(tmp_path / "in" / "b.bmp", 1, 30, 50)
+    for frame in range(9):
+        write(tmp_path / "in" / "clip" / f"{frame + 1}.png", 10 + frame)
+    return tmp_path / "in"
+
+
+def as_a_data_set(model, folder, names, sampling=None):
+    """Probabilities as the evaluation of a data set of these files would have them."""
+    listing = Listing(folder, CLASSES, [Entry(name, "fear") for name in names])
+    if sampling is None:
+        dataset = ImageFiles("own", "test", listing, "here")
+    else:
+        dataset = ClipFiles("own", "test", listing, "here", sampling)
+    tower = model.method.clip
+    transform = data.Transform(tower.image_size, tower.mean, tower.std)
+    with torch.no_grad():
+        return model.method(transform(dataset.take(range(len(names))))).logits.softmax(1)
+
+
+def probabilities(predictions):
+    return torch.tensor([list(each.probabilities.values()) for each in predictions])
+
+
+@pytest.mark.parametrize("batch", [1, 2, 32])
+def test_photographs_as_a_data_set_of_them_would_be_evaluated(model, folder, batch):
+    found = predicting.find([folder / "a.png", folder / "b.bmp"])
+    said = list(Predictor(model, batch=batch)(found))
+    assert [each.path for each in said] == [str(folder / "a.png"), str(folder / "b.bmp")]
+    expected = as_a_data_set(model, folder, ["a.png", "b.bmp"])
+    torch.testing.assert_close(probabilities(said), expected, atol=1e-6, rtol=0)
+    assert (expected[0] - expected[1]).abs().max() > 1e-3  # else the test would see nothing
+    for each, row in zip(said, expected, strict=True):
+        assert each.frames is None
+        assert each.label == CLASSES[int(row.argmax())]
+
+
+def test_clips_as_a_data_set_of_them_would_be_evaluated(model, folder):
+    (said,) = Predictor(model)(predicting.find([folder / "clip"], clip_folders=True))
+    torch.testing.assert_close(
+        probabilities([said]), as_a_data_set(model, folder, ["clip"], Sampling(frames=4)), atol=1e-6, rtol=0
+    )
+    assert said.frames == (1, 3, 5, 7)
+    assert said.image.shape == (4, 3, 224, 224)
+
+
+def test_windows_are_clips_of_their_own(model, folder, tmp_path):
+    said = list(Predictor(model, frames=3, step=2)(predicting.find([folder / "clip"], clip_folders=True)))
+    assert [each.frames for each in said] == [(0, 1, 2), (2, 3, 4), (4, 5, 6), (6, 7, 8)]
+    for each in said:
+        for number, frame in enumerate(each.frames):
+            Image.open(folder / "clip" / f"{frame + 1}.png").save(tmp_path / f"{each.frames[0]}-{number}.png")
+    for each in said:
+        own = tmp_path / "own" / str(each.frames[0])
+        own.mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / f"{each.frames[0]}-{number}.png").rename(own / f"{number}.png")
+        (alone,) = Predictor(model, frames=3)(predicting.find([own], clip_folders=True))
+        assert probabilities([alone]) == pytest.approx(probabilities([each]), abs=1e-6)
+
+
+def test_photographs_and_clips_come_in_order(model, folder):
+    names = [str(folder / name) for name in ("b.bmp", "clip", "a.png")]
+    found = predicting.find(names, clip_folders=True)
+    assert list(found) == names
+    said = list(Predictor(model)(found))
+    assert [each.path for each in said] == names
+    assert [each.frames is None for each in said] == [True, False, True]
+
+
+def test_a_folder_is_of_photographs_unless_it_is_said_to_be_a_clip(folder):
+    assert list(predicting.find([folder]))[:3] == [str(folder / name) for name in ("a.png", "b.bmp", "clip/1.png")]
+    assert len(predicting.find([folder])) == 11
+    assert list(predicting.find([folder], clip_folders=True)) == [str(folder), str(folder / "clip")]
+
+
+def test_videos(model, tmp_path):
+    with av.open(str(tmp_path / "film.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for place in range(8):
+            picture = np.full((32, 48, 3), 25 * place, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    (said,) = Predictor(model)(predicting.find([tmp_path / "film.mp4"]))
+    assert said.frames == (1, 3, 5, 7)
+    assert said.image.float().mean(dim=(1, 2, 3)) == pytest.approx([25.0, 75.0, 125.0, 175.0], abs=4)
+
+
+def test_damaged_files_are_left_out_and_told(model, folder):
+    (folder / "aa.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    (folder / "film.mp4").write_bytes(b"no video")
+    names = [folder / name for name in ("a.png", "aa.png", "clip", "film.mp4", "b.bmp")]
+    said = list(Predictor(model)(predicting.find(names, clip_folders=True)))
+    assert [type(each) for each in said] == [Prediction, LeftOut, Prediction, LeftOut, Prediction]
+    assert [each.path for each in said] == [str(name) for name in names]
+    assert "expected a whole image, got a damaged one" in said[1].why
+    assert "expected a whole video, got a damaged one" in said[3].why
+
+
+class Bright:
+    """Finds the box of what is bright; a picture that is all dark has no face."""
+
+    name, version, by_pixels = "bright", "1", True
+
+    def find(self, image, origin=None):
+        rows, columns = np.nonzero(image[..., 0] > 100)
+        if not len(rows):
+            return []
+        return [FoundFace((float(columns.min()), float(rows.min()), columns.max() + 1.0, rows.max() + 1.0))]
+
+
+def test_faces_are_found_wherever_they_are(model, tmp_path):
+    face = np.random.default_rng(0).integers(110, 256, (16, 16, 3), dtype=np.uint8)
+    pictures = np.zeros((3, 60, 80, 3), dtype=np.uint8)
+    pictures[0, 4:20, 6:22], pictures[1, 40:56, 60:76] = face, face
+    placer = FacePlacer(Alignment(size=64, mode="box", margin=0.1), Bright())
+    first, second, none = Predictor(model, placer=placer).of_pictures(pictures)
+    assert probabilities([first]) == pytest.approx(probabilities([second]), abs=1e-6)
+    assert none == LeftOut("picture 2", "expected a face, found none")
+    (centre, *_) = Predictor(model).of_pictures(pictures)
+    assert (probabilities([first]) - probabilities([centre])).abs().max() > 1e-3
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    said = list(Predictor(model, placer=placer, frames=3)(predicting.find([tmp_path], clip_folders=True)))
+    assert [each.path for each in said] == [str(tmp_path)]  # the folder itself is the clip
+    assert said[0].image[2].sum() == 0  # a frame without a face is cut where the last one was
+
+
+def test_a_method_that_looks_at_maps_is_given_them_or_says_so(folder):
+    method = stirred(models.build("fine-cliper", tiny_clip(), CLASSES, {}))
+    model = Model(method, 2, {})
+    found = predicting.find([folder / "clip"], clip_folders=True)
+    with pytest.raises(UserError, match="got none of parsing, landmarks"):
+        list(Predictor(model)(found))
+
+    class Same:
+        name, version, by_pixels = "same", "1", True
+
+        def annotate(self, image, origin=None):
+            from fer_core.data.annotations import average_landmarks, drawn
+
+            return drawn(np.array(average_landmarks()), *image.shape[:2])
+
+    (said,) = Predictor(model, annotator=Same())(found)
+    known = Same().annotate(np.zeros((224, 224, 3)))
+    tower, zero = method.clip, torch.zeros(1, dtype=torch.int64)
+    batch = Batch(
+        said.image[None], zero, zero, landmarks=torch.from_numpy(known.landmarks).expand(1, 2, 68, 2),
+        parsing=torch.from_numpy(known.parsing).expand(1, 2, 224, 224),
+    )  # fmt: skip
+    with torch.no_grad():
+        expected = method(data.Transform(tower.image_size, tower.mean, tower.std)(batch)).logits.softmax(1)
+    torch.testing.assert_close(probabilities([said]), expected, atol=1e-6, rtol=0)
+
+
+def test_models_by_name():
+    zero = predicting.open_model(classes=("pain", "neutral"))
+    assert zero.method.classes == ("pain", "neutral")
+    kept = predicting.open_model("clip-au-facs-pain")
+    assert (kept.frames, kept.method.classes) == (12, ("neutral", "pain"))
+    assert kept.told["experiment"] == "clip-au-facs-pain"
+    asked = predicting.open_model("coop-facs-still-8", classes=("anger", "fear"))
+    assert asked.method.classes == ("anger", "fear")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere: expected an image, a video or a folder, found nothing"),
+        (["{empty}"], "expected images or videos below it, found none"),
+        (["{notes}"], "expected an image or a video (.jpg"),
+        (["{a}", "--model", "coop"], "model: expected zero-shot, a .safetensors file of a run, or an experiment"),
+        (["{a}", "--model", "les-clip-ferplus"], "make it with `fer-core run les-clip-ferplus"),
+        (["{a}", "--model", "none.safetensors"], "none.safetensors"),
+        (["{a}", "--model", "les-clip-facs-still-8", "--classes", "a,b"], "it learns something of each class"),
+        (["{a}", "--out", "x.txt"], "--out: expected a file that ends with .json or .csv"),
+        (["{a}", "--picture", "x.jpg"], "--picture: expected a file that ends with .png"),
+        (["{a}", "--frames", "0"], "frames: expected at least 1, got 0"),
+        (["{a}", "--device", "abacus"], "device: expected one that this machine has"),
+        (["{a}", "--faces", "files"], "face files: expected their folder, got none"),
+        (["{a}", "--out", "{notes}/x.csv"], "--out: cannot write"),
+    ],
+)
+def test_mistakes_end_with_one_line(arguments, message, folder, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no picture")
+    places = {"a": folder / "a.png", "empty": tmp_path / "empty", "notes": tmp_path / "notes.txt"}
+    assert cli.main(["predict", "--quiet", *(each.format(**places) for each in arguments)]) == cli.MISTAKE
+    told = capsys.readouterr()
+    assert message in told.err
+    assert told.err.strip().splitlines()[-1].startswith("fer-core: error: ")
+    assert not told.out
+
+
+def test_the_command_writes_what_was_said(folder, tmp_path, capsys):
+    (folder / "aa.png").write_bytes(b"broken")
+    out = tmp_path / "out"
+    names = [str(folder / name) for name in ("a.png", "aa.png", "clip")]
+    command = ["predict", *names, "--clips", "--frames", "2", "--quiet", "--classes", ",".join(CLASSES)]
+    assert cli.main([*command, "--json", "--out", str(out / "all.csv"), "--picture", str(out / "all.png")]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["complete"] is True
+    assert report["classes"] == list(CLASSES)
+    assert [each["path"] for each in report["left_out"]] == [str(folder / "aa.png")]
+    rows = [line.split(",") for line in (out / "all.csv").read_text().splitlines()]
+    assert rows[0] == ["path", "first_frame", "last_frame", "label", *CLASSES]
+    for row, each in zip(rows[1:], report["predictions"], strict=True):
+        assert row[0] == each["path"]
+        assert row[1:3] == (["", ""] if each["frames"] is None else [str(each["frames"][0]), str(each["frames"][-1])])
+        assert [float(value) for value in row[4:]] == list(each["probabilities"].values())
+        assert sum(each["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert images.decode(out / "all.png").shape[1] > 100
+    assert sorted(path.name for path in out.iterdir()) == ["all.csv", "all.png"]
+    Image.new("RGB", (8, 8)).save(folder / "aa.png")
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith(f"{folder / 'a.png'}  ")
+
+
+def test_an_interrupt_leaves_what_was_done(folder, tmp_path, monkeypatch, capsys):
+    real, asked = images.decode, []
+
+    def decode(path, *rest, **further):
+        asked.append(path)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return real(path, *rest, **further)
+
+    monkeypatch.setattr(images, "decode", decode)
+    out = tmp_path / "all.json"
+    assert cli.main(["predict", str(folder), "--batch", "1", "--quiet", "--out", str(out)]) == cli.INTERRUPTED
+    report = json.loads(out.read_text())
+    assert report["complete"] is False
+    assert [each["path"] for each in report["predictions"]] == [str(folder / "a.png")]
+    assert "wrote 1 predictions" in capsys.readouterr().err
