@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from book import assets, data_page, execution, status
+from book import assets, data_page, execution, live, status
 from book.layout import Layout
 from fer_core.errors import UserError
 from fer_core.experiments import PROFILES
@@ -37,6 +37,7 @@ def build(layout: Layout, profile: str = "quick", jobs: int = 2, force: bool = F
     clock = _Clock()
     fetched = assets.fetch(layout)
     clock.lap("browser files" if fetched else "browser files (there already)")
+    clock.lap("models for pages" if live.write(layout) else "models for pages (there already)")
     execution.execute_all(layout, profile, jobs, clock.say, force)
     clock.lap("notebooks")
     status.write(layout)

@@ -8,6 +8,7 @@ import json
 import logging
 import tempfile
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from fer_core.predicting import Model
 OPSET = 18
 #: How far probabilities may be from PyTorch's, with weights in full and in half precision.
 TOLERANCE, TOLERANCE_OF_HALF = 1e-4, 2e-2
+_LARGE = 256  # numbers; below that a cast is not worth its node
 _TRIED = 3  # samples of the check: not the number that the graph was traced with
 
 
@@ -34,19 +36,19 @@ class Graph(nn.Module):
         method: In evaluation mode.
     """
 
-    mean: Tensor
-    std: Tensor
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(self, method: models.Method) -> None:
         super().__init__()
         self.method = method
-        for name, values in (("mean", method.clip.mean), ("std", method.clip.std)):
+        for name, values in (("pixel_mean", method.clip.mean), ("pixel_std", method.clip.std)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1).to(method.clip.device))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities ``(B, C)`` and features ``(B, D)`` of pixels ``(B, 3, S, S)``, of clips ``(B, T, 3, S, S)``."""
         count = image.new_zeros(image.shape[0], dtype=torch.int64)
-        output = self.method(Batch(image=(image - self.mean) / self.std, label=count, index=count))
+        output = self.method(Batch(image=(image - self.pixel_mean) / self.pixel_std, label=count, index=count))
         return output.logits.float().softmax(1), output.features.float()
 
 
@@ -59,40 +61,81 @@ def export(model: Model, path: Path, *, frames: int | None = None, half: bool = 
         model: On the CPU.
         path: The file.
         frames: None for photographs, else how many frames a clip has.
-        half: Whether weights are kept in half precision; ONNX Runtime computes in single precision all the same.
+        half: As of :func:`save`.
 
     Returns:
-        ``path``, ``bytes``, ``inputs``, ``classes`` and ``difference``, the largest of probabilities to PyTorch's.
+        As :func:`save`, with ``inputs`` (shape of the pixels) and ``classes``.
 
     Raises:
-        UserError: If the packages for it are missing, the method cannot be exported, the file cannot be written, or
-            its answers differ by more than :data:`TOLERANCE` (of half precision :data:`TOLERANCE_OF_HALF`).
+        UserError: As :func:`save`; or if there are no frames.
     """
-    onnx, runtime = _packages()
     if frames is not None and frames < 1:
         raise UserError(f"frames: expected at least 1, got {frames}; raise it, or leave it out for photographs")
-    graph = Graph(model.method).eval()
-    side = model.method.clip.image_size
+    side, classes = model.method.clip.image_size, list(model.method.classes)
     shape = (3, side, side) if frames is None else (frames, 3, side, side)
-    made = _traced(graph, torch.rand(2, *shape))
-    proto = _folded(onnx, runtime, made.model_proto)
-    if half:
-        _halve(onnx, proto)
-    told = {"classes": json.dumps(model.method.classes), "image_size": str(side), "pixels": "RGB in 0..1"}
-    for key, value in {**told, **{key: str(value) for key, value in model.told.items()}}.items():
+    drawn = lambda count: torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))  # noqa: E731
+    facts = {"classes": json.dumps(classes), "image_size": side, "pixels": "RGB in 0..1", **model.told}
+    report = save(
+        Graph(model.method).eval(), {"image": drawn(2)}, {"image": drawn(_TRIED)}, ("probabilities", "features"), path,
+        facts=facts, half=half, measured=1,
+    )  # fmt: skip
+    return {**report, "inputs": ["B", *shape], "classes": classes}
+
+
+def save(
+    graph: nn.Module,
+    example: Mapping[str, Tensor],
+    tried: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    path: Path,
+    *,
+    facts: Mapping[str, Any],
+    half: bool = False,
+    measured: int | None = None,
+    simplify: bool = True,
+) -> dict[str, Any]:
+    """Writes a module as ONNX, whole or not at all, once ONNX Runtime has given PyTorch's answers.
+
+    Weights that half precision holds exactly are kept in it. The runtime computes in single precision all the same.
+
+    Args:
+        graph: On the CPU, in evaluation mode.
+        example: Arguments by name, in order, that the graph is traced with. Where ``tried`` has another number of
+            samples, that number is free.
+        tried: Arguments that answers are compared for.
+        outputs: Names of what the module gives.
+        path: The file.
+        facts: What the file says of itself.
+        half: Whether all large weights are kept in half precision.
+        measured: How many of the outputs are compared; all by default.
+        simplify: Whether onnxscript simplifies the graph first, which is needed to fold attention away, and takes
+            minutes where there are thousands of small steps.
+
+    Returns:
+        ``path``, ``bytes`` and ``difference``, the largest of an answer to PyTorch's.
+
+    Raises:
+        UserError: If the packages for it are missing, the module cannot be exported, the file cannot be written, or
+            answers differ by more than :data:`TOLERANCE` (with ``half`` :data:`TOLERANCE_OF_HALF`).
+    """
+    onnx, runtime = _packages()
+    proto = _folded(onnx, runtime, _traced(graph, example, tried, outputs, simplify))
+    _halve(onnx, proto, exactly=not half)
+    for key, value in facts.items():
         entry = proto.metadata_props.add()
-        entry.key, entry.value = key, value
+        entry.key, entry.value = key, str(value)
     content = proto.SerializeToString()
-    tried = torch.rand(_TRIED, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        wanted = graph(tried)[0].numpy()
+        made = graph(*tried.values())
+    wanted = [each.numpy() for each in (made if isinstance(made, tuple) else (made,))]
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    said = session.run(["probabilities"], {"image": tried.numpy()})[0]
-    difference = float(np.abs(said - wanted).max())
+    said = session.run(list(outputs), {name: value.numpy() for name, value in tried.items()})
+    pairs = list(zip(said, wanted, strict=True))[:measured]
+    difference = max(float(np.abs(one - other).max()) for one, other in pairs)
     most = TOLERANCE_OF_HALF if half else TOLERANCE
     if not difference <= most:
         raise UserError(
-            f"{path}: expected probabilities within {most:g} of PyTorch's, got {difference:.1e}; "
+            f"{path}: expected {', '.join(outputs[:measured])} within {most:g} of PyTorch's, got {difference:.1e}; "
             + ("export in full precision" if half else "nothing was written: please report this")
         )
     try:
@@ -100,10 +143,7 @@ def export(model: Model, path: Path, *, frames: int | None = None, half: bool = 
             temporary.write_bytes(content)
     except OSError as error:
         raise UserError(f"cannot write {path} ({error}); choose another place") from error
-    return {
-        "path": str(path), "bytes": len(content), "inputs": ["B", *shape], "classes": list(model.method.classes),
-        "difference": difference,
-    }  # fmt: skip
+    return {"path": str(path), "bytes": len(content), "difference": difference}
 
 
 def _packages() -> tuple[Any, Any]:
@@ -119,30 +159,39 @@ def _packages() -> tuple[Any, Any]:
     return onnx, onnxruntime
 
 
-def _traced(graph: Graph, image: Tensor) -> Any:
+def _traced(
+    graph: nn.Module,
+    example: Mapping[str, Tensor],
+    tried: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    simplify: bool,
+) -> Any:
     """The graph as torch's exporter makes it, quiet: its notes are about its own insides."""
     loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx")]
     levels = [each.level for each in loggers]
+    samples = torch.export.Dim("B")
+    free = [{0: samples} if len(tried[name]) != len(value) else None for name, value in example.items()]
     try:
         for each in loggers:
             each.setLevel(logging.ERROR)
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             made = torch.onnx.export(
-                graph, (image,), dynamo=True, opset_version=OPSET, input_names=["image"], external_data=False,
-                output_names=["probabilities", "features"], dynamic_shapes={"image": {0: torch.export.Dim("B")}},
+                graph, tuple(example.values()), dynamo=True, opset_version=OPSET, input_names=list(example),
+                output_names=list(outputs), dynamic_shapes=tuple(free), external_data=False, optimize=simplify,
                 verbose=False,
             )  # fmt: skip
     except torch.onnx.OnnxExporterError as error:
+        name = getattr(getattr(graph, "method", graph), "name", type(graph).__name__)
         raise UserError(
-            f"export: expected a method that torch can export, {graph.method.name} is none "
-            f"({str(error).splitlines()[0]}); choose another method"
+            f"export: expected a method that torch can export, {name} is none ({str(error).splitlines()[0]}); choose "
+            "another method"
         ) from error
     finally:
         for each, level in zip(loggers, levels, strict=True):
             each.setLevel(level)
     assert made is not None
-    return made
+    return made.model_proto
 
 
 def _folded(onnx: Any, runtime: Any, proto: Any) -> Any:
@@ -168,15 +217,18 @@ def _folded(onnx: Any, runtime: Any, proto: Any) -> Any:
     return folded
 
 
-def _halve(onnx: Any, proto: Any) -> None:
-    """Keeps large fp32 weights in half precision, each cast back where it is used."""
+def _halve(onnx: Any, proto: Any, exactly: bool) -> None:
+    """Keeps large weights in half precision, each cast back where it is used; ``exactly``: those that lose nothing."""
     casts = []
     for weight in proto.graph.initializer:
-        if weight.data_type != onnx.TensorProto.FLOAT or np.prod(weight.dims) < 256:
+        if weight.data_type != onnx.TensorProto.FLOAT or np.prod(weight.dims) < _LARGE:
             continue
-        name = weight.name
-        values = onnx.numpy_helper.to_array(weight).astype(np.float16)
-        weight.CopyFrom(onnx.numpy_helper.from_array(values, f"{name}_half"))
+        name, values = weight.name, onnx.numpy_helper.to_array(weight)
+        with np.errstate(over="ignore"):
+            halves = values.astype(np.float16)
+        if exactly and not np.array_equal(halves.astype(np.float32), values):
+            continue
+        weight.CopyFrom(onnx.numpy_helper.from_array(halves, f"{name}_half"))
         casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
     for place, node in enumerate(casts):
         proto.graph.node.insert(place, node)

@@ -85,6 +85,24 @@ def render(
     return Face(develop(image, scene), *rest)
 
 
+def portrait(units: Tensor, identity: Identity, scene: Scene, size: int = 64) -> Tensor:
+    """The picture that :func:`render` draws of faces without hand or mask, by an eye instead of a camera.
+
+    It takes the same steps whatever a face looks like, with no look at values, so that it can be exported as a graph.
+
+    Args:
+        units: As of :func:`render`.
+        identity: ``B`` people.
+        scene: ``B`` views; their occlusion and what the camera does count for nothing.
+        size: Side ``S`` of the picture in pixels.
+
+    Returns:
+        ``(B, 3, S, S)`` float32 in 0..1.
+    """
+    (image,) = _draw(effective_units(units, identity), identity, scene, size, False, False, plain=True)
+    return image.clamp(0.0, 1.0)
+
+
 def effective_units(units: Tensor, identity: Identity) -> Tensor:
     """``(B, A)`` intensities of the expression on top of the resting face; each saturates at 1."""
     return 1 - (1 - units.clamp(0, 1)) * (1 - identity.resting.to(units.device).clamp(0, 1))
@@ -115,9 +133,9 @@ def skin_color(tone: Tensor) -> Tensor:
 
 
 def _draw(
-    units: Tensor, identity: Identity, scene: Scene, size: int, truth: bool, compiled: bool
+    units: Tensor, identity: Identity, scene: Scene, size: int, truth: bool, compiled: bool, plain: bool = False
 ) -> tuple[Tensor, ...]:
-    """The picture before the camera; with ``truth`` landmarks and the parsing map, too."""
+    """The picture before the camera; with ``truth`` landmarks and the parsing map, too; ``plain`` as in portrait."""
     run = _compile if compiled else lambda how: how
     block = _BLOCK if compiled else None
     form, pose = shape(units, identity), Pose(scene, units)
@@ -127,7 +145,7 @@ def _draw(
     phase = (identity.texture % 628).to(torch.float32) / 100.0
 
     canvas = Canvas(skin, 2 * round(0.62 * size), truth, run, block)
-    _draw_head(canvas, form, identity, scene, skin, hair_color, style, phase)
+    _draw_head(canvas, form, identity, scene, skin, hair_color, style, phase, plain)
     with record_function("faces: shade"):
         head = _shade(canvas, form, pose, scene)
 
@@ -148,6 +166,8 @@ def _draw(
         )[:, 0]
         labels = torch.where(front[:, 3] > 0.5, on_face, labels)
 
+    if plain:
+        return (image,)
     hands = (scene.occlusion == OCCLUSIONS.index("hand")).nonzero()[:, 0]
     lit = 0.94 * skin * ((scene.ambient + 0.55) * scene.gain)[:, None]
     with record_function("faces: draw_hand"):
@@ -171,16 +191,16 @@ def _draw_head(
     hair_color: Tensor,
     style: Tensor,
     phase: Tensor,
+    plain: bool,
 ) -> None:
-    """Draws the whole head flat."""
+    """Draws the whole head flat; ``plain``: what only some faces have on all, which changes none that lack it."""
     flush = skin * skin.new_tensor([1.02, 0.74, 0.70])
     brow_color = torch.minimum(0.62 * hair_color, 0.40 * skin)
     lip_color = skin * skin.new_tensor([0.88, 0.56, 0.54])
     lip_color = torch.lerp(lip_color, skin.new_tensor([0.66, 0.10, 0.17]), identity.lipstick[:, None])
     iris = palette(EYE_COLORS, identity.eye_color)
     trait, age = identity.trait, identity.age
-    having = lambda value: value.nonzero()[:, 0]  # noqa: E731
-    masked = having(scene.occlusion == OCCLUSIONS.index("mask"))
+    having = lambda value: None if plain else value.nonzero()[:, 0]  # noqa: E731
 
     canvas.draw(_FACE, _draw_freckles, identity.freckles, 0.66 * skin, phase, rows=having(identity.freckles))
     canvas.draw(upper.FOREHEAD, upper.draw_forehead, form, age)
@@ -195,7 +215,10 @@ def _draw_head(
     canvas.draw(hair.FRONT_HAIR, hair.draw_front_hair, style, hair_color, trait("forehead"), phase)
     glasses = (form.eye_x, form.eye_y, identity.glasses)
     canvas.draw(hair.GLASSES, hair.draw_glasses, *glasses, rows=having(identity.glasses))
-    canvas.draw(hair.MASK, hair.draw_mask, scene.mask_color, rows=masked)
+    if not plain:
+        canvas.draw(
+            hair.MASK, hair.draw_mask, scene.mask_color, rows=having(scene.occlusion == OCCLUSIONS.index("mask"))
+        )
 
 
 def _draw_freckles(patch: Patch, freckles: Tensor, color: Tensor, phase: Tensor) -> None:

@@ -1,0 +1,65 @@
+"""The models that run inside pages: ONNX graphs and their runtime, as scripts that a page opened as a file may load.
+
+Each script leaves its content, compressed and in base64, under its name in ``window.ferLive``. Nothing of it is under
+version control.
+"""
+
+import base64
+import gzip
+import shutil
+import tempfile
+from pathlib import Path
+
+from book.layout import Layout
+from book.stamps import digest_files
+from fer_core import clip
+from fer_core.experiments import trained
+from fer_core.widgets import studio_graphs
+
+#: Methods beside zero-shot CLIP, trained by ``METHOD-facs-still-8``, in the order of the studio's columns.
+METHODS = ("coop", "les-clip", "mpa-fer")
+_RUNTIME = "onnxruntime-web/dist"
+# The smallest build that computes on the processor: source text and binary.
+_PARTS = {"runtime": "ort.wasm.bundle.min.mjs", "wasm": "ort-wasm-simd-threaded.wasm"}
+
+
+def kept(tower: clip.Clip) -> dict:
+    """The studio's trained methods by name."""
+    return {name: trained.load(f"{name}-facs-still-8", tower=tower) for name in METHODS}
+
+
+def write(layout: Layout) -> bool:
+    """Puts graphs and runtime into ``book/assets/live``, unless they are there already.
+
+    Args:
+        layout: The book; its browser files must have been fetched.
+
+    Returns:
+        Whether anything was made.
+
+    Raises:
+        UserError: If a method is not there as it was trained, or its graph says something else.
+    """
+    folder = layout.root / "book" / "assets" / "live"
+    marker = folder / "made"
+    project = Path(__file__).resolve().parents[1]
+    library = [path for path in (project / "fer_core").rglob("*") if path.suffix in (".py", ".yaml", ".safetensors")]
+    files = [*library, Path(__file__), *(project / "book" / "models").rglob("*.safetensors")]
+    key = digest_files([*files, project / "book" / "package-lock.json"], project)
+    if marker.is_file() and marker.read_text(encoding="utf-8") == key:
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    tower = clip.load("embedded")
+    with tempfile.TemporaryDirectory() as made:
+        for name in studio_graphs.write(Path(made), tower, kept(tower)):
+            _script(folder, name, Path(made) / f"{name}.onnx")
+    for name, file in _PARTS.items():
+        _script(folder, name, layout.root / "book" / "node_modules" / _RUNTIME / file)
+    marker.write_text(key, encoding="utf-8")  # last: what was interrupted is made again
+    return True
+
+
+def _script(folder: Path, name: str, file: Path) -> None:
+    packed = base64.b64encode(gzip.compress(file.read_bytes(), mtime=0)).decode()
+    (folder / f"{name}.js").write_text(f'(window.ferLive ??= {{}})["{name}"] = "{packed}";\n', encoding="utf-8")

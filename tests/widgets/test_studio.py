@@ -1,0 +1,303 @@
+"""The studio draws what the renderer draws and says what methods say: in Python, by a kernel, and in a page alone."""
+
+import base64
+import gzip
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from book import assets, live
+from book.layout import Layout
+from fer_core import clip, data
+from fer_core.batch import Batch
+from fer_core.faces import CODES, expressions, identity, render, scene
+from fer_core.widgets import studio_graphs as graphs
+from fer_core.widgets.studio import people, studio
+
+ROOT = Path(__file__).parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WIDGETS = ROOT / "fer_core" / "widgets"
+
+
+@pytest.fixture(scope="module")
+def tower():
+    return clip.load("embedded")
+
+
+@pytest.fixture(scope="module")
+def kept(tower):
+    return live.kept(tower)
+
+
+@pytest.fixture(scope="module")
+def widget(tower, kept):
+    made = studio(tower, kept)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """Sixteen people, each with an expression and a view of its own."""
+    generator = torch.Generator().manual_seed(1)
+    who = identity.sample(16, generator)
+    who.texture = torch.zeros_like(who.texture)  # of which the studio has one
+    assert {int(each) for each in who.glasses} == {0, 1}
+    assert len(set(who.beard.tolist())) > 2
+    low, high = (
+        torch.tensor(each) for each in zip(*((low, high) for low, high, _ in graphs.VIEW.values()), strict=True)
+    )
+    view = low + (high - low) * torch.rand(16, len(low), generator=generator)
+    return torch.rand(16, len(CODES), generator=generator) * 0.6, who, view
+
+
+def test_drawing_is_rendering(faces):
+    units, who, view = faces
+    seen = scene.studio(16)
+    seen.yaw, seen.pitch, seen.roll = view[:, :3].unbind(1)
+    seen.light, seen.ambient = view[:, 3:5], view[:, 5]
+    expected = render(units, who, seen, 64).image
+    torch.testing.assert_close(graphs.Drawing()(units, graphs.person_numbers(who), view), expected, atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_methods_say_what_they_say_elsewhere(tower, kept, faces):
+    units, who, view = faces
+    image = graphs.Drawing()(units, graphs.person_numbers(who), view)
+    shared, own = graphs.split(tower, kept)
+    assert (list(shared), list(own)) == (["zero-shot", "coop"], ["les-clip", "mpa-fer"])
+    world = graphs.landscape(tower, 64)
+    told, fits, place = graphs.Seen(tower, list(shared.values()), world)(image)
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (tower.mean, tower.std))
+    zeros = torch.zeros(16, dtype=torch.int64)
+    batch = Batch((image - mean) / std, zeros, zeros)
+    for row, method in enumerate(shared.values()):
+        torch.testing.assert_close(told[:, row], method(batch).logits.softmax(1), atol=1e-6, rtol=0)
+    for method in own.values():
+        torch.testing.assert_close(graphs.Told(method)(image), method(batch).logits.softmax(1), atol=1e-6, rtol=0)
+    token = torch.nn.functional.normalize(tower.encode_image(batch.image).class_token, dim=-1)
+    for unit, code in enumerate(CODES[:3]):
+        text = graphs.unit_texts(tower)[unit]
+        expected = (token @ text - world.usual[unit]) / world.spread[unit]
+        torch.testing.assert_close(fits[:, unit], expected, atol=1e-4, rtol=1e-4, msg=code)
+    torch.testing.assert_close(place, (token - world.mean) @ world.axes, atol=1e-5, rtol=1e-4)
+
+
+def test_the_map_tells_expressions_apart(tower):
+    world = graphs.landscape(tower, 240)
+    assert len(world.points) == len(world.labels) == 240
+    assert np.abs(world.points).max() <= 1 + 1e-5
+    centres = np.stack([world.points[world.labels == label].mean(0) for label in range(8)])
+    own = np.linalg.norm(world.points - centres[world.labels], axis=1).mean()
+    others = np.linalg.norm(centres[:, None] - centres[None], axis=-1)[~np.eye(8, dtype=bool)].mean()
+    assert others > 1.2 * own
+
+
+def test_people_have_faces_at_rest_of_their_own():
+    names, who = people()
+    assert names[0] == "average"
+    assert len(set(names)) == len(names) == len(who)
+    for name, place in zip(names[1:], who.resting_face[1:].tolist(), strict=True):
+        assert identity.RESTING_FACES[place][0] in name
+
+
+def _answer(widget, content):
+    """What a kernel sends back for a message of the page."""
+    sent = []
+    real, widget.send = widget.send, lambda told, buffers=None: sent.append((told, buffers))
+    try:
+        widget._handle_custom_msg(content, [])
+    finally:
+        widget.send = real
+    (only,) = sent
+    return only
+
+
+def _content(faces, at):
+    units, who, view = faces
+    numbers = graphs.person_numbers(who)
+    return {"units": units[at].tolist(), "person": numbers[at].tolist(), "view": view[at].tolist()}
+
+
+@torch.no_grad()
+def test_a_kernel_answers(widget, tower, kept, faces):
+    told, (image, fits, place, seen, *rest) = _answer(widget, _content(faces, 3))
+    assert told == {"graphs": ["seen", "les-clip", "mpa-fer"]}
+    units, who, view = faces
+    drawn = graphs.Drawing()(units[3:4], graphs.person_numbers(who)[3:4], view[3:4])
+    assert np.frombuffer(image, "<f4") == pytest.approx(drawn.flatten().numpy(), abs=1e-6)
+    assert (len(fits), len(place), len(seen)) == (4 * len(CODES), 8, 4 * 2 * 8)
+    for name, values in zip(("les-clip", "mpa-fer"), rest, strict=True):
+        expected = graphs.Told(kept[name])(drawn)[0].numpy()
+        assert np.frombuffer(values, "<f4") == pytest.approx(expected, abs=1e-6)
+    told, buffers = _answer(widget, {"units": [0.0], "person": [], "view": []})
+    assert set(told) == {"error"}
+    assert buffers is None
+
+
+def test_nothing_is_fetched():
+    for name in ("studio.js", "studio.css"):
+        text = (WIDGETS / name).read_text(encoding="utf-8")
+        assert not re.search(r"https?:|//[a-z]|@import|fetch\(|url\(", text), name
+
+
+@pytest.fixture(scope="module")
+def folder():
+    """The models as pages load them."""
+    layout = Layout(ROOT)
+    assets.fetch(layout)
+    live.write(layout)
+    return ROOT / "book" / "assets" / "live"
+
+
+@pytest.mark.book
+def test_what_is_written_is_whole_and_made_once(folder):
+    assert live.write(Layout(ROOT)) is False
+    names = {path.stem for path in folder.glob("*.js")}
+    assert names == {"drawing", "seen", "les-clip", "mpa-fer", "runtime", "wasm"}
+    text = (folder / "wasm.js").read_text(encoding="utf-8")
+    packed = re.fullmatch(r'\(window\.ferLive \?\?= \{\}\)\["wasm"\] = "([A-Za-z0-9+/=]+)";\n', text)
+    assert packed is not None
+    assert gzip.decompress(base64.b64decode(packed[1])).startswith(b"\0asm")
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 30e6
+
+
+PAGE = """async ([script, style, state]) => {
+  const view = (values) => {  // at an offset that no float may start at
+    const held = new Uint8Array(values.length + 1);
+    held.set(values, 1);
+    return new DataView(held.buffer, 1);
+  };
+  const unpacked = (text) => view(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)));
+  for (const name of ["persons", "presets", "points", "labels"]) state[name] = unpacked(state[name]);
+  state.first = state.first.map(unpacked);
+  const listeners = [];
+  const model = {
+    get: (name) => state[name],
+    on: (name, act) => listeners.push(act),
+    send: async (content) => {
+      const [told, buffers] = await window.ask(content);
+      listeners.forEach((act) => act(told, buffers.map(unpacked)));
+    },
+  };
+  document.head.append(Object.assign(document.createElement("style"), { textContent: style }));
+  const code = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+  code.default.render({ model, el: document.body });
+}"""
+SAID = (
+    "Object.fromEntries(Object.entries(document.body.ferStudio.found.probabilities).map(([name, p]) => [name, [...p]]))"
+)
+
+
+def _packed(value):
+    return base64.b64encode(value).decode()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip(f"needs a browser, found none of {', '.join(BROWSERS)}")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--headless", "--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium, widget, tmp_path):
+    """Opens the studio in a page that is a file, with the network cut."""
+    pages = []
+
+    def call(root, width=1000):
+        (tmp_path / "page.html").write_text(f"<!doctype html><html lang=en {root}><body></body></html>")
+        if not (tmp_path / "_static").exists():
+            (tmp_path / "_static").symlink_to(ROOT / "book" / "assets")
+        page = chromium.new_page(viewport={"width": width, "height": 900})
+        pages.append(page)
+        page.context.set_offline(True)
+        page.wrong = []
+        page.on("pageerror", lambda error: page.wrong.append(str(error)))
+        page.on("requestfailed", lambda request: page.wrong.append(request.url))
+
+        def ask(content):
+            told, buffers = _answer(widget, content)
+            return [told, [_packed(each) for each in buffers or []]]
+
+        page.expose_function("ask", ask)
+        page.goto((tmp_path / "page.html").as_uri())
+        names = ("units", "view", "people", "expressions", "classes", "colors", "methods", "graphs", "title")
+        state = {name: getattr(widget, name) for name in names}
+        state |= {name: _packed(getattr(widget, name)) for name in ("persons", "presets", "points", "labels")}
+        state["first"] = [_packed(each) for each in widget.first]
+        script, style = ((WIDGETS / f"studio.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
+        page.evaluate(PAGE, [script, style, json.loads(json.dumps(state))])
+        return page
+
+    yield call
+    for page in pages:
+        page.close()
+
+
+@torch.no_grad()
+def _expected(kept, tower, units):
+    """What Python says of the average person in the usual view."""
+    view = torch.tensor([[usual for _, _, usual in graphs.VIEW.values()]])
+    image = graphs.Drawing()(units[None], graphs.person_numbers(people()[1])[:1], view)
+    shared, own = graphs.split(tower, kept)
+    told = {"seen": graphs.Seen(tower, list(shared.values()), graphs.landscape(tower))(image)[0].flatten().tolist()}
+    return image, told | {name: graphs.Told(method)(image)[0].tolist() for name, method in own.items()}
+
+
+@pytest.mark.book
+@pytest.mark.parametrize(("root", "width"), [("data-content_root=./", 1000), ("data-content_root=./", 360), ("", 1000)])
+def test_it_works_by_keyboard_and_says_what_python_says(root, width, opened, folder, kept, tower):
+    page = opened(root, width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert "the models are loaded then" in page.get_by_role("status").inner_text()
+    before = page.get_by_role("row", name="surprise").inner_text()
+
+    page.get_by_role("button", name="surprise").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.body.ferStudio", timeout=60_000)
+    assert page.get_by_role("row", name="surprise").inner_text() != before
+    units = expressions.prototypes(data.CLASSES)[data.CLASSES.index("surprise")]
+    units = (20 * units + 0.5).floor() / 20  # where sliders can stand
+    image, expected = _expected(kept, tower, units)
+    assert page.evaluate("[...document.body.ferStudio.chosen.units]") == pytest.approx(units.tolist(), abs=1e-6)
+    assert page.evaluate("[...document.body.ferStudio.found.image]") == pytest.approx(
+        image.flatten().tolist(), abs=1e-4
+    )
+    said = page.evaluate(SAID)
+    assert set(said) == set(expected)
+    for name, values in expected.items():
+        assert said[name] == pytest.approx(values, abs=1e-4), name
+
+    slider = page.get_by_label("AU4 brow lowerer")
+    slider.focus()
+    page.evaluate("document.body.ferStudio = null")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.body.ferStudio", timeout=10_000)
+    units[CODES.index("AU4")] += 0.05
+    assert page.evaluate("[...document.body.ferStudio.chosen.units]") == pytest.approx(units.tolist(), abs=1e-6)
+    _, expected = _expected(kept, tower, units)
+    for name, values in expected.items():
+        assert page.evaluate(SAID)[name] == pytest.approx(values, abs=1e-4), name
+    assert re.search(
+        r"zero-shot: \w+, coop: \w+, les-clip: \w+, mpa-fer: \w+ \(\d+ ms\)", page.get_by_role("status").inner_text()
+    )
+    assert page.wrong == []
+
+
+@pytest.mark.book
+def test_a_page_without_its_models_says_so(opened):
+    page = opened("data-content_root=./nowhere/")
+    page.get_by_role("button", name="fear").click()
+    page.wait_for_function("document.querySelector('[role=status]').textContent.includes('cannot run here')")
+    assert "runtime.js is not beside this page" in page.get_by_role("status").inner_text()
