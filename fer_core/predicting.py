@@ -210,17 +210,14 @@ class Predictor:
         """
         waiting: list[_Shown] = []
         for name, place in found.items():
-            try:
-                shown = list(self._photograph(name, place) if _is_still(place) else self._clip(name, place))
-            except _LeftOutError as error:
-                yield from self._said(waiting)
-                waiting = []
-                yield LeftOut(name, str(error))
-                continue
-            waiting += shown
-            while len(waiting) >= self.batch:
-                yield from self._said(waiting[: self.batch])
-                waiting = waiting[self.batch :]
+            for shown in self._shown(name, place):
+                if isinstance(shown, _Shown):
+                    waiting.append(shown)
+                if len(waiting) == self.batch or isinstance(shown, LeftOut):
+                    yield from self._said(waiting)
+                    waiting = []
+                if isinstance(shown, LeftOut):
+                    yield shown
         yield from self._said(waiting)
 
     def of_pictures(self, pictures: Sequence[np.ndarray], name: str = "picture") -> list[Prediction | LeftOut]:
@@ -237,6 +234,12 @@ class Predictor:
 
     # --- pictures
 
+    def _shown(self, name: str, place: Path) -> Iterator[_Shown | LeftOut]:
+        try:
+            yield from self._photograph(name, place) if _is_still(place) else self._clip(name, place)
+        except _LeftOutError as error:
+            yield LeftOut(name, str(error))
+
     def _photograph(self, name: str, place: Path) -> Iterator[_Shown]:
         picture = np.ascontiguousarray(_read(lambda: images.decode(place)).transpose(1, 2, 0))
         yield _Shown(name, None, self._crop(picture, Origin(name))[None])
@@ -249,7 +252,7 @@ class Predictor:
             raise _LeftOutError("expected a face, found none")
         return warp(picture, matrix, self.size)
 
-    def _clip(self, name: str, place: Path) -> Iterator[_Shown]:
+    def _clip(self, name: str, place: Path) -> Iterator[_Shown | LeftOut]:
         source = _read(lambda: clips.open(place, CROP if self.placer is None else None))
         if self.step is None:
             runs = [sampling.positions(sampling.Sampling(frames=self.frames), len(source))]
@@ -260,7 +263,8 @@ class Predictor:
             if self.placer is not None:
                 matrices = self.placer.clip(len(run), lambda at, seen=pictures: seen[at], name)
                 if matrices is None:
-                    raise _LeftOutError(f"expected a face in the frames {run.min()} to {run.max()}, found none")
+                    yield LeftOut(name, f"expected a face in the frames {run.min()} to {run.max()}, found none")
+                    continue
                 crops = [warp(picture, matrix, self.size) for picture, matrix in zip(pictures, matrices, strict=True)]
                 pictures = np.stack(crops)
             yield _Shown(name, tuple(int(at) for at in run), pictures)

@@ -166,6 +166,9 @@ def test_faces_are_found_wherever_they_are(model, tmp_path):
     said = list(Predictor(model, placer=placer, frames=3)(predicting.find([tmp_path], clip_folders=True)))
     assert [each.path for each in said] == [str(tmp_path)]  # the folder itself is the clip
     assert said[0].image[2].sum() == 0  # a frame without a face is cut where the last one was
+    first, second, none = Predictor(model, placer=placer, frames=1, step=1)(predicting.find([tmp_path], True))
+    assert (first.frames, second.frames) == ((0,), (1,))
+    assert none == LeftOut(str(tmp_path), "expected a face in the frames 2 to 2, found none")
 
 
 def test_a_method_that_looks_at_maps_is_given_them_or_says_so(folder):
