@@ -2,6 +2,7 @@
 
 import base64
 import importlib.resources
+import io
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 from ipywidgets import Widget
+from PIL import Image
 
 from fer_core.errors import UserError
 from fer_core.plots import LOOKS
@@ -81,12 +83,41 @@ def test_a_map_of_thousands_stays_small(points):
         ({"labels": np.zeros(3, int)}, r"labels: expected 12 integers, got int64 of shape \(3,\)"),
         ({"labels": np.full(12, 3)}, r"labels: expected 0\.\.2"),
         ({"captions": ["one"]}, "captions: expected 12 or none, got 1"),
+        ({"said": {"other": np.zeros(12, int)}}, "said: expected , got other; pass one a map"),
+        ({"said": {"": np.full(12, 9)}}, r"said: expected 0\.\.2, got others"),
+        ({"features": {"": np.zeros((3, 5))}}, r"features: expected finite numbers \(12, D\), got shape \(3, 5\)"),
+        ({"images": np.zeros((12, 8, 8, 3), np.uint8)}, r"images: expected uint8 \(12, 3, S, S\), got uint8 \(12, 8"),
+        ({"coordinates": {"a": np.zeros((12, 2)), "b": np.zeros((11, 2))}}, r"maps of the same points.*got \[12, 11\]"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, message, points):
-    given = {"coordinates": points[0], "labels": points[1], "captions": (), **change}
+    given = {"coordinates": points[0], "labels": points[1], **change}
     with pytest.raises(UserError, match=message):
-        explore(given["coordinates"], given["labels"], CLASSES, title="A line", captions=given["captions"])
+        explore(given.pop("coordinates"), given.pop("labels"), CLASSES, title="A line", **given)
+
+
+def test_neighbours_are_those_of_the_features(points):
+    features = np.random.default_rng(0).normal(size=(12, 5))
+    made = explore(*points, CLASSES, title="A line", features={"": features})
+    near = np.frombuffer(made.near, "<u2").reshape(12, -1)
+    assert near.shape == (12, 6)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    for place in range(12):
+        others = sorted((other for other in range(12) if other != place), key=lambda other: -unit[place] @ unit[other])
+        assert near[place].tolist() == others[:6]
+    made.close()
+
+
+def test_each_point_has_its_picture(points):
+    images = np.stack([np.full((3, 16, 16), 20 * place, np.uint8) for place in range(12)])
+    made = explore(*points, CLASSES, title="A line", images=images)
+    sheet = np.asarray(Image.open(io.BytesIO(made.tiles)))
+    assert sheet.shape == (3 * made.tile, 4 * made.tile, 3)
+    for place in range(12):
+        row, column = divmod(place, 4)
+        own = sheet[row * made.tile : (row + 1) * made.tile, column * made.tile : (column + 1) * made.tile]
+        assert own.mean() == pytest.approx(20 * place, abs=4)
+    made.close()
 
 
 PAGE = """async ([script, style, state]) => {
@@ -101,12 +132,17 @@ PAGE = """async ([script, style, state]) => {
     held.set(values, 1);
     return new DataView(held.buffer, 1);
   };
-  state.points = view(state.points);
-  state.labels = view(state.labels);
+  for (const name of ["points", "labels", "said", "near", "tiles"]) state[name] = view(state[name]);
   document.head.append(Object.assign(document.createElement("style"), { textContent: style }));
   const code = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
   code.default.render({ model: window.model, el: document.body });
 }"""
+
+
+def _state(widget):
+    names = ("views", "view", "tile", "classes", "colors", "markers", "captions", "pairs", "shown", "title")
+    state = {name: getattr(widget, name) for name in names}
+    return state | {name: list(getattr(widget, name)) for name in ("points", "labels", "said", "near", "tiles")}
 
 
 @pytest.mark.book
@@ -116,10 +152,7 @@ def test_it_works_by_mouse_and_keyboard(widget, width):
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
         pytest.skip(f"needs a browser, found none of {', '.join(BROWSERS)}")
-    names = ("classes", "colors", "markers", "captions", "shown", "title")
-    state = {name: getattr(widget, name) for name in names}
-    state |= {"points": list(widget.points), "labels": list(widget.labels)}
-    files = _files()
+    files, state = _files(), _state(widget)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--headless", "--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": 800})
@@ -153,3 +186,65 @@ def test_it_works_by_mouse_and_keyboard(widget, width):
         assert told.inner_text() == "fear: face 0"
         assert wrong == []
         browser.close()
+
+
+@pytest.mark.book
+def test_two_methods_are_compared(points):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip(f"needs a browser, found none of {', '.join(BROWSERS)}")
+    line, labels = points
+    circle = np.stack([np.cos(np.arange(12)), np.sin(np.arange(12))], 1)
+    made = explore(
+        {"before": line, "after": circle}, labels, CLASSES, title="Two maps", pairs=[("fear", "surprise")],
+        said={"before": np.zeros(12, int), "after": labels}, features={"before": line + 1, "after": circle},
+        images=np.zeros((12, 3, 8, 8), np.uint8),
+    )  # fmt: skip
+    near = np.frombuffer(made.near, "<u2").reshape(2, 12, 6)
+    files = _files()
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--headless", "--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 900}, reduced_motion="reduce")
+        wrong = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.set_content("<!doctype html><html lang=en><body></body></html>")
+        page.evaluate(PAGE, [files["explorer.js"], files["explorer.css"], _state(made)])
+        told, area = page.get_by_role("status"), page.get_by_role("application", name="Two maps")
+
+        area.focus()
+        page.keyboard.press("ArrowRight")
+        assert told.inner_text() == "anger; before says fear"
+        assert page.locator("figcaption").all_inner_texts() == [CLASSES[labels[at]] for at in (5, *near[0, 5])]
+        page.get_by_label("after").check()
+        assert page.evaluate("model.get('view')") == 1
+        assert told.inner_text() == "anger; after says anger"
+        assert page.locator("figcaption").all_inner_texts() == [CLASSES[labels[at]] for at in (5, *near[1, 5])]
+
+        area.focus()
+        page.keyboard.press("Enter")
+        rows = page.get_by_role("row")
+        counts = [int(each) for each in page.locator(".fer-picked td").all_inner_texts() if each]
+        assert sum(counts) == 7
+        assert page.locator(".fer-picked .fer-right").count() == rows.count() - 1
+        page.keyboard.press("Escape")
+        assert page.locator(".fer-picked table").count() == 0
+
+        page.get_by_label("before").check()
+        box = area.locator("canvas").bounding_box()
+        middle = box["y"] + box["height"] - 14  # the line lies at the bottom
+        page.mouse.move(box["x"] + 2, middle - 10)
+        page.mouse.down()
+        half = box["x"] + 14 + 5.5 / 11 * (box["width"] - 28)
+        for x, y in ((half, middle - 10), (half, middle + 10), (box["x"] + 2, middle + 10)):
+            page.mouse.move(x, y, steps=4)
+        page.mouse.up()
+        assert page.locator(".fer-picked caption").inner_text().startswith("6 faces: in rows what they show")
+        assert page.locator(".fer-picked td").all_inner_texts() == ["", "2", "2", "2"]  # all said to be fear
+
+        page.get_by_label("which classes").select_option("fear, surprise")
+        assert page.evaluate("model.get('shown')") == [True, True, False]
+        assert page.locator(".fer-picked caption").inner_text().startswith("4 faces")
+        assert wrong == []
+        browser.close()
+    made.close()
