@@ -158,9 +158,9 @@ function render({ model, el }) {
   function choose(i) {
     if (i === chosen) return;
     chosen = i;
-    const extra = captions.length && i >= 0 ? `: ${captions[i]}` : "";
     const other = i >= 0 && says(i) >= 0 ? `; ${views[model.get("view")]} says ${classes[says(i)]}` : "";
-    told.textContent = i < 0 ? "" : `${classes[labels[i]]}${extra}${other}`;
+    const extra = captions.length && i >= 0 ? `: ${captions[i]}` : "";
+    told.textContent = i < 0 ? "" : `${classes[labels[i]]}${other}${extra}`;
     show();
     draw();
   }
