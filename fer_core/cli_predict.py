@@ -31,6 +31,7 @@ def add_commands(command: Command) -> None:
     predict = command("predict", _predict, "tell the expressions of photographs, videos and folders of them")
     predict.add_argument("sources", metavar="FILE", nargs="+", help="an image, a video, or a folder")
     _add_model(predict)
+    predict.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     faces = "centre (default): pictures are cropped faces; mediapipe or files: find and align them"
     predict.add_argument("--faces", choices=FACES, default="centre", help=faces)
     download = "mediapipe's model (default: download it once)"
@@ -59,15 +60,14 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", default="embedded", help="the CLIP of zero-shot (default: embedded)")
     classes = "classes to ask for, such as happiness,anger (default: the model's own)"
     parser.add_argument("--classes", default="", metavar="NAME[,NAME...]", help=classes)
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
 
 
-def _model(arguments: argparse.Namespace) -> "Model":
+def _model(arguments: argparse.Namespace, device: str) -> "Model":
     from fer_core import hardware, predicting
 
     classes = [name.strip() for name in arguments.classes.split(",") if name.strip()]
     return predicting.open_model(
-        arguments.model, backbone=arguments.backbone, classes=classes, device=hardware.device(arguments.device)
+        arguments.model, backbone=arguments.backbone, classes=classes, device=hardware.device(device)
     )
 
 
@@ -84,7 +84,7 @@ def _predict(arguments: argparse.Namespace) -> int | None:
     from fer_core.data.faces_in_images import FacePlacer
 
     found = predicting.find(arguments.sources, arguments.clips)
-    model = _model(arguments)
+    model = _model(arguments, arguments.device)
     placer, annotator = None, None
     if arguments.faces != "centre":
         finder = annotations.finder(arguments.faces, arguments.faces_model, arguments.faces_folder)
@@ -188,7 +188,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
     if Path(arguments.out).suffix.lower() != ".onnx":
         raise UserError(f"expected a file that ends with .onnx, got {arguments.out}; rename it")
-    model = _model(arguments)
+    model = _model(arguments, "cpu")  # where graphs are traced and tried, whatever else there is
     report = exporting.export(model, Path(arguments.out), frames=arguments.frames, half=arguments.half)
     if arguments.json:
         print(json.dumps(report, indent=1))
