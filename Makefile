@@ -9,7 +9,7 @@ LARGEST := 1048576
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test lab lint format clean browser
+.PHONY: help book test reproduce lab lint format clean browser
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ book: $(VENV)/installed-base  ## build the book into _build/html (JOBS=2 noteboo
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/installed-base browser  ## run the tests (ARGS="--slow tests/models" passes options to pytest)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+
+reproduce: $(VENV)/installed-base  ## do the runs of committed records again (ARGS="--sample 5" or names of experiments)
+	$(BIN)/fer-core reproduce $(ARGS)
 
 lab: $(VENV)/installed-lab  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir notebooks

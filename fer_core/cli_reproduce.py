@@ -1,0 +1,62 @@
+"""The command ``fer-core reproduce``: runs of committed records, done again, and their drift."""
+
+import argparse
+import json
+from collections.abc import Callable
+
+BEYOND = 1  # the exit code where a score is off by more than the tolerance
+
+Command = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
+
+
+def add_command(command: Command) -> None:
+    """Adds the command.
+
+    Args:
+        command: Makes a command's parser out of its name, what it calls, and what it does in words.
+    """
+    added = command("reproduce", _reproduce, "do the runs of records again and tell the drift (exit code 1: too far)")
+    names = "names of experiments, * stands for anything (default: all that have records)"
+    added.add_argument("experiments", metavar="EXPERIMENT", nargs="*", help=names)
+    added.add_argument("--sample", type=int, metavar="N", help="at most N records, spread over all")
+    longest = "leave out runs that took longer when they were recorded"
+    added.add_argument("--most-seconds", type=float, metavar="S", help=longest)
+    added.add_argument("--tolerance", type=float, metavar="POINTS", help="of WAR and UAR (default: 1.5)")
+    added.add_argument("--device", default="auto", help="auto (default), cpu, cuda")
+    added.add_argument("--data-root", metavar="FOLDER", help="where licensed data lies (default: $FER_DATA_ROOT)")
+    added.add_argument("--records", metavar="DIR", help="where records lie (default: book/records)")
+    added.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _reproduce(arguments: argparse.Namespace) -> int | None:
+    from fer_core import reproducing
+
+    chosen = reproducing.choose(
+        arguments.experiments, folder=arguments.records, sample=arguments.sample, most_seconds=arguments.most_seconds
+    )
+    tolerance = reproducing.TOLERANCE if arguments.tolerance is None else arguments.tolerance
+    rows, far = [], 0
+    for drift in reproducing.again(
+        chosen, device=arguments.device, data_root=arguments.data_root, progress=not arguments.quiet
+    ):
+        row = drift.row()
+        rows.append(row)
+        beyond = drift.beyond(tolerance)
+        far += beyond
+        if arguments.json:
+            continue
+        if drift.again is None:
+            print(f"not done   {row['record']}: {drift.why}", flush=True)
+            continue
+        same = "the same to the last digit" if row["same"] else f"off by {row['drift']:+.2f} points"
+        agreed = "" if row["agreement"] is None else f", {row['agreement']:.2f} % of predictions alike"
+        scores = f"WAR {row['war']:.2f}, again {row['again']:.2f}"
+        print(f"{'TOO FAR' if beyond else 'held':10} {row['record']}: {scores}: {same}{agreed}", flush=True)
+    done = [row for row in rows if row["again"] is not None]
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        exactly = sum(bool(row["same"]) for row in done)
+        ends = f"{exactly} the same to the last digit, {far} beyond {tolerance:g} points"
+        print(f"{len(done)} of {len(rows)} runs done, {ends}")
+    return BEYOND if far else None

@@ -1,0 +1,133 @@
+"""Runs that records tell of, done again, and how far what comes out has drifted."""
+
+import fnmatch
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fer_core import experiments, records
+from fer_core.errors import UserError
+from fer_core.experiments import running
+from fer_core.records import Record
+
+#: Percentage points of WAR or UAR that a rerun may be off. On the machine of a record it is off by nothing; elsewhere
+#: sums are rounded in another order, and a training goes another way.
+TOLERANCE = 1.5
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A record, and what came of its run done again.
+
+    Args:
+        record: Of the first run.
+        again: Of the second; None where it could not be done.
+        why: What it would have needed; empty where it was done.
+    """
+
+    record: Record
+    again: Record | None = None
+    why: str = ""
+
+    def points(self, name: str) -> float:
+        """By how many percentage points a score, ``war`` or ``uar``, has gone up."""
+        assert self.again is not None
+        return 100 * (self.again.metrics[name] - self.record.metrics[name])
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of the samples of which the same was said; None where the first record does not say it."""
+        if self.again is None or self.record.predictions is None:
+            return None
+        return float(np.mean(self.record.predicted.classes == self.again.predicted.classes))
+
+    def beyond(self, tolerance: float) -> bool:
+        """Whether a score is off by more than so many percentage points."""
+        return self.again is not None and max(abs(self.points(name)) for name in ("war", "uar")) > tolerance
+
+    def row(self) -> dict[str, Any]:
+        """For tables: scores in percent, and what keeps it from being done."""
+        done = self.again
+        return {
+            "record": self.record.path.with_suffix("").as_posix(),
+            "war": round(100 * self.record.metrics["war"], 2),
+            "again": None if done is None else round(100 * done.metrics["war"], 2),
+            "drift": None if done is None else round(self.points("war"), 2),
+            "agreement": None if self.agreement is None else round(100 * self.agreement, 2),
+            "same": None if done is None else records.same_result(self.record, done),
+            "seconds": None if done is None else done.seconds["total"],
+            "why": self.why,
+        }
+
+
+def choose(
+    patterns: Sequence[str] = (),
+    *,
+    folder: Path | str | None = None,
+    sample: int | None = None,
+    most_seconds: float | None = None,
+) -> list[Record]:
+    """Records to be done again, the quickest first.
+
+    Args:
+        patterns: Names of experiments, ``*`` for anything; all by default.
+        folder: Of records; ``book/records`` by default.
+        sample: How many at most, spread evenly over all; None for each.
+        most_seconds: Leaves out runs that took longer.
+
+    Raises:
+        UserError: If none is left, or a record is broken.
+    """
+    if sample is not None and sample < 1:
+        raise UserError(f"sample: expected at least 1, got {sample}; leave it out for all records")
+    found = [
+        record
+        for record in records.iterate(folder)
+        if any(fnmatch.fnmatchcase(record.experiment, pattern) for pattern in patterns or ["*"])
+        and (most_seconds is None or record.seconds["total"] <= most_seconds)
+    ]
+    if not found:
+        wanted = f"of {', '.join(patterns) or 'any experiment'}"
+        limit = "" if most_seconds is None else f" that took at most {most_seconds:g} seconds"
+        raise UserError(f"expected a record {wanted}{limit}, found none; `fer-core experiments` lists names")
+    if sample is not None and sample < len(found):
+        found = [found[place] for place in np.linspace(0, len(found) - 1, sample).round().astype(int)]
+    return sorted(found, key=lambda record: record.seconds["total"])
+
+
+def again(
+    chosen: Sequence[Record], *, device: str = "auto", data_root: str | Path | None = None, progress: bool = True
+) -> Iterator[Drift]:
+    """Does runs again, one by one; nothing is kept of them.
+
+    Args:
+        chosen: As :func:`choose` gives them.
+        device: As of :func:`fer_core.experiments.run`.
+        data_root: Likewise.
+        progress: Likewise.
+    """
+    for record in chosen:
+        if running.is_stale(record):
+            yield Drift(record, why="settings have changed since: run it with --force")
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                made = experiments.run(
+                    record.experiment,
+                    record.profile,
+                    record.seed,
+                    device=device,
+                    data_root=data_root,
+                    overrides=record.overrides,
+                    records_dir=folder,
+                    force=True,
+                    progress=progress,
+                )
+            except UserError as error:
+                yield Drift(record, why=str(error))
+                continue
+        yield Drift(record, made)

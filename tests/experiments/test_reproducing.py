@@ -1,0 +1,100 @@
+"""Runs done again: the same on one machine; drift is told, and what cannot be done is no drift."""
+
+import dataclasses
+import json
+
+import pytest
+
+from fer_core import cli, experiments, records, reproducing
+from fer_core.errors import UserError
+
+
+@pytest.fixture
+def recorded(ferplus, tmp_path):
+    """Records of two short runs on the miniature FERPlus, and their folder."""
+    folder = tmp_path / "records"
+    made = {
+        name: experiments.run(
+            name, "smoke", device="cpu", data_root=ferplus, overrides={"backbone": "embedded:random"},
+            records_dir=folder, progress=False,
+        )
+        for name in ("linear-probe-ferplus", "coop-ferplus")
+    }  # fmt: skip
+    return folder, made
+
+
+def changed(folder, record, **fields):
+    """The record with other fields in the place of the old one."""
+    other = dataclasses.replace(record, **fields)
+    (folder / record.path).unlink()
+    records.write(other, folder)
+    return other
+
+
+def test_the_same_on_one_machine(recorded, ferplus):
+    folder, _ = recorded
+    before = {path: path.read_bytes() for path in folder.rglob("*.json")}
+    drifts = list(reproducing.again(reproducing.choose(folder=folder), device="cpu", data_root=ferplus, progress=False))
+    assert len(drifts) == 2
+    for drift in drifts:
+        assert drift.why == ""
+        assert drift.row()["same"] is True
+        assert (drift.points("war"), drift.agreement) == (0, 1)
+        assert not drift.beyond(0)
+    assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before  # nothing is kept of reruns
+
+
+def test_drift_is_told(recorded, ferplus, capsys):
+    folder, made = recorded
+    record = made["linear-probe-ferplus"]
+    better = {**record.metrics, "war": record.metrics["war"] + 0.05}
+    changed(folder, record, metrics=better)
+    command = ["reproduce", "--records", str(folder), "--data-root", str(ferplus), "--device", "cpu", "--quiet"]
+    assert cli.main([*command, "coop-*"]) == 0
+    assert "1 of 1 runs done, 1 the same to the last digit, 0 beyond 1.5 points" in capsys.readouterr().out
+    assert cli.main(command) == 1
+    told = capsys.readouterr().out
+    assert "TOO FAR" in told
+    assert "off by -5.00 points" in told
+    assert "2 of 2 runs done, 1 the same to the last digit, 1 beyond 1.5 points" in told
+    assert cli.main([*command, "--tolerance", "6", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert sorted(row["drift"] for row in rows) == [-5.0, 0.0]
+
+
+def test_what_cannot_be_done_is_told_and_no_drift(recorded, ferplus, tmp_path, capsys):
+    folder, made = recorded
+    record = made["coop-ferplus"]
+    changed(folder, record, config_digest="0" * 16)
+    drifts = {each.record.experiment: each for each in reproducing.again(
+        reproducing.choose(folder=folder), device="cpu", data_root=tmp_path / "nowhere", progress=False)}  # fmt: skip
+    assert "settings have changed since" in drifts["coop-ferplus"].why
+    assert "expected" in drifts["linear-probe-ferplus"].why
+    assert not any(each.beyond(0) for each in drifts.values())
+    assert all(each.row()["again"] is None for each in drifts.values())
+
+
+def test_which_records(recorded):
+    folder, made = recorded
+    chosen = reproducing.choose(folder=folder)
+    assert [each.seconds["total"] for each in chosen] == sorted(each.seconds["total"] for each in made.values())
+    assert [each.experiment for each in reproducing.choose(["coop-*"], folder=folder)] == ["coop-ferplus"]
+    assert len(reproducing.choose(folder=folder, sample=1)) == 1
+    with pytest.raises(UserError, match=r"expected a record of maple-\*, found none"):
+        reproducing.choose(["maple-*"], folder=folder)
+    with pytest.raises(UserError, match="that took at most 0 seconds, found none"):
+        reproducing.choose(folder=folder, most_seconds=0)
+    with pytest.raises(UserError, match="sample: expected at least 1, got 0"):
+        reproducing.choose(folder=folder, sample=0)
+
+
+def test_a_committed_record_is_reproduced():
+    """A sample of the book's records, small enough for every test run; `make reproduce` does all."""
+    (record,) = [
+        each for each in reproducing.choose(["zero-shot-facs-still-8"]) if (each.profile, each.seed) == ("full", 0)
+    ]
+    (drift,) = reproducing.again([record], device="cpu", progress=False)
+    assert drift.why == ""
+    assert not drift.beyond(0.2)  # nothing is trained: only the rounding of sums may differ between machines
+    assert drift.agreement is not None
+    assert drift.agreement > 0.995
