@@ -13,19 +13,11 @@ from pathlib import Path
 from book.layout import Layout
 from book.stamps import digest_files
 from fer_core import clip
-from fer_core.experiments import trained
 from fer_core.widgets import studio_graphs
 
-#: Methods beside zero-shot CLIP, trained by ``METHOD-facs-still-8``, in the order of the studio's columns.
-METHODS = ("coop", "les-clip", "mpa-fer")
 _RUNTIME = "onnxruntime-web/dist"
 # The smallest build that computes on the processor: source text and binary.
 _PARTS = {"runtime": "ort.wasm.bundle.min.mjs", "wasm": "ort-wasm-simd-threaded.wasm"}
-
-
-def kept(tower: clip.Clip) -> dict:
-    """The studio's trained methods by name."""
-    return {name: trained.load(f"{name}-facs-still-8", tower=tower) for name in METHODS}
 
 
 def write(layout: Layout) -> bool:
@@ -52,7 +44,7 @@ def write(layout: Layout) -> bool:
     folder.mkdir(parents=True)
     tower = clip.load("embedded")
     with tempfile.TemporaryDirectory() as made:
-        for name in studio_graphs.write(Path(made), tower, kept(tower)):
+        for name in studio_graphs.write(Path(made), tower, studio_graphs.trained_methods(tower)):
             _script(folder, name, Path(made) / f"{name}.onnx")
     for name, file in _PARTS.items():
         _script(folder, name, layout.root / "book" / "node_modules" / _RUNTIME / file)

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,8 @@ def _predict(arguments: argparse.Namespace) -> int | None:
         with tqdm(unit="file", total=len(found), disable=arguments.quiet or not sys.stderr.isatty()) as bar:
             done: set[str] = set()
             for each in predictor(found):
+                if isinstance(each, predicting.Prediction) and len(made) >= _SHOWN:
+                    each = replace(each, image=each.image[:0])  # thousands of pictures would fill the memory
                 made.append(each)
                 done.add(each.path)
                 bar.update(len(done) - bar.n)
@@ -166,7 +169,7 @@ def _draw(path: Path, told: Sequence["Prediction"], classes: Sequence[str]) -> N
     from fer_core import plots_faces
     from fer_core.atomic import replacing
 
-    told = told[:_SHOWN]
+    told = [each for each in told if len(each.image)]
     image = torch.stack([each.image[len(each.image) // 2] for each in told])
     probabilities = np.array([[each.probabilities[name] for name in classes] for each in told])
     drawn = plots_faces.said(image, probabilities, classes, [_place(each) for each in told])

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from fer_core import models
 from fer_core.atomic import replacing
 from fer_core.batch import Batch
+from fer_core.clip import Clip
 from fer_core.errors import UserError
 from fer_core.predicting import Model
 
@@ -29,6 +30,27 @@ _LARGE = 256  # numbers; below that a cast is not worth its node
 _TRIED = 3  # samples of the check: not the number that the graph was traced with
 
 
+class Pixels(nn.Module):
+    """Pixels in 0..1 as the batch that methods take.
+
+    Args:
+        tower: Whose pixel values they are normalised for.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, tower: Clip) -> None:
+        super().__init__()
+        for name, values in (("mean", tower.mean), ("std", tower.std)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1).to(tower.device))
+
+    def forward(self, image: Tensor) -> Batch:
+        """The batch of pixels ``(B, 3, S, S)``, of clips ``(B, T, 3, S, S)``; its labels are zeros."""
+        zeros = image.new_zeros(image.shape[0], dtype=torch.int64)
+        return Batch(image=(image - self.mean) / self.std, label=zeros, index=zeros)
+
+
 class Graph(nn.Module):
     """A method as a function of pixels alone.
 
@@ -36,19 +58,14 @@ class Graph(nn.Module):
         method: In evaluation mode.
     """
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
-
     def __init__(self, method: models.Method) -> None:
         super().__init__()
         self.method = method
-        for name, values in (("pixel_mean", method.clip.mean), ("pixel_std", method.clip.std)):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1).to(method.clip.device))
+        self.pixels = Pixels(method.clip)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities ``(B, C)`` and features ``(B, D)`` of pixels ``(B, 3, S, S)``, of clips ``(B, T, 3, S, S)``."""
-        count = image.new_zeros(image.shape[0], dtype=torch.int64)
-        output = self.method(Batch(image=(image - self.pixel_mean) / self.pixel_std, label=count, index=count))
+        output = self.method(self.pixels(image))
         return output.logits.float().softmax(1), output.features.float()
 
 

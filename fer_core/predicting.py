@@ -208,41 +208,29 @@ class Predictor:
         Raises:
             UserError: If the method needs what the pictures lack, or the placer raises one.
         """
-        waiting: list[_Shown] = []
-        for name, place in found.items():
-            for shown in self._shown(name, place):
-                if isinstance(shown, _Shown):
-                    waiting.append(shown)
-                if len(waiting) == self.batch or isinstance(shown, LeftOut):
-                    yield from self._said(waiting)
-                    waiting = []
-                if isinstance(shown, LeftOut):
-                    yield shown
-        yield from self._said(waiting)
+        return self._in_batches(shown for name, place in found.items() for shown in self._shown(name, place))
 
     def of_pictures(self, pictures: Sequence[np.ndarray], name: str = "picture") -> list[Prediction | LeftOut]:
         """Predictions of pictures ``(H, W, 3)`` uint8 that are in memory, such as a camera's."""
-        made: list[Prediction | LeftOut] = []
-        for number, picture in enumerate(pictures):
-            try:
-                crop = self._crop(picture, Origin(name))
-            except _LeftOutError as error:
-                made.append(LeftOut(f"{name} {number}", str(error)))
-                continue
-            made += self._said([_Shown(f"{name} {number}", None, crop[None])])
-        return made
+        return list(self._in_batches(self._one(f"{name} {number}", picture) for number, picture in enumerate(pictures)))
+
+    def _one(self, name: str, picture: np.ndarray) -> _Shown | LeftOut:
+        try:
+            return _Shown(name, None, self._crop(picture, Origin(name))[None])
+        except _LeftOutError as error:
+            return LeftOut(name, str(error))
 
     # --- pictures
 
     def _shown(self, name: str, place: Path) -> Iterator[_Shown | LeftOut]:
         try:
-            yield from self._photograph(name, place) if _is_still(place) else self._clip(name, place)
+            if _is_still(place):
+                picture = _read(lambda: images.decode(place))
+                yield self._one(name, np.ascontiguousarray(picture.transpose(1, 2, 0)))
+            else:
+                yield from self._clip(name, place)
         except _LeftOutError as error:
             yield LeftOut(name, str(error))
-
-    def _photograph(self, name: str, place: Path) -> Iterator[_Shown]:
-        picture = np.ascontiguousarray(_read(lambda: images.decode(place)).transpose(1, 2, 0))
-        yield _Shown(name, None, self._crop(picture, Origin(name))[None])
 
     def _crop(self, picture: np.ndarray, origin: Origin) -> np.ndarray:
         if self.placer is None:
@@ -270,6 +258,19 @@ class Predictor:
             yield _Shown(name, tuple(int(at) for at in run), pictures)
 
     # --- predictions
+
+    def _in_batches(self, made: Iterable[_Shown | LeftOut]) -> Iterator[Prediction | LeftOut]:
+        """Predictions in order, as many at a time as a batch holds."""
+        waiting: list[_Shown] = []
+        for shown in made:
+            if isinstance(shown, _Shown):
+                waiting.append(shown)
+            if len(waiting) == self.batch or isinstance(shown, LeftOut):
+                yield from self._said(waiting)
+                waiting = []
+            if isinstance(shown, LeftOut):
+                yield shown
+        yield from self._said(waiting)
 
     def _said(self, waiting: Sequence[_Shown]) -> Iterator[Prediction]:
         for still, group in groupby(waiting, key=lambda shown: shown.frames is None):

@@ -3,7 +3,7 @@
 import fnmatch
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,14 @@ class Drift:
             return None
         return float(np.mean(self.record.predicted.classes == self.again.predicted.classes))
 
+    @property
+    def same(self) -> bool | None:
+        """Whether scores, predictions and course are equal to the last digit; settings that came since do not count."""
+        if self.again is None:
+            return None
+        today = {"config": self.again.config, "config_digest": self.again.config_digest}
+        return records.same_result(replace(self.record, **today), self.again)
+
     def beyond(self, tolerance: float) -> bool:
         """Whether a score is off by more than so many percentage points."""
         return self.again is not None and max(abs(self.points(name)) for name in ("war", "uar")) > tolerance
@@ -58,7 +66,7 @@ class Drift:
             "again": None if done is None else round(100 * done.metrics["war"], 2),
             "drift": None if done is None else round(self.points("war"), 2),
             "agreement": None if self.agreement is None else round(100 * self.agreement, 2),
-            "same": None if done is None else records.same_result(self.record, done),
+            "same": self.same,
             "seconds": None if done is None else done.seconds["total"],
             "why": self.why,
         }
@@ -123,9 +131,9 @@ def again(
                     device=device,
                     data_root=data_root,
                     overrides=record.overrides,
-                    records_dir=folder,
-                    force=True,
                     progress=progress,
+                    records_dir=folder,
+                    checkpoints_dir=folder,  # those of a run that was interrupted are not this one's to take or delete
                 )
             except UserError as error:
                 yield Drift(record, why=str(error))

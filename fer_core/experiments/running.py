@@ -137,6 +137,7 @@ def run(
     log_dir: str | Path | None = None,
     keep_model: bool = False,
     models_dir: str | Path | None = None,
+    checkpoints_dir: str | Path | None = None,
 ) -> Record:
     """Trains, evaluates on the test split and writes a record.
 
@@ -158,6 +159,7 @@ def run(
         log_dir: Folder for TensorBoard's event files; None writes none.
         keep_model: Whether to keep what was trained, for :func:`fer_core.experiments.trained.load`.
         models_dir: The folder for it; ``book/models`` by default.
+        checkpoints_dir: The folder of checkpoints; in the cache folder by default.
 
     Returns:
         The record that was written, or the one that was there.
@@ -194,7 +196,8 @@ def run(
     if there and kept and (there.config_digest, there.fingerprint, there.weights) == identity:
         logger.info("%s is there already, with these settings, data and weights; --force runs it again", there.path)
         return there
-    checkpoint = cache_folder() / "checkpoints" / f"{path.stem}-{config.digest([name, *identity])}.safetensors"
+    folder = Path(checkpoints_dir or cache_folder() / "checkpoints")
+    checkpoint = folder / f"{path.stem}-{config.digest([name, *identity])}.safetensors"
     if force and processes.main:
         _forget(checkpoint)
     processes.wait()

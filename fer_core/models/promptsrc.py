@@ -11,8 +11,8 @@ Khattak et al. 2023, "Self-regulating Prompts: Foundational Model Adaptation wit
 
 The prompts that are used in the end are a Gaussian-weighted mean of those at the ends of all epochs (equation 6; mean
 and deviation are shares of the number of epochs). Paper: J = 9, T = 4, from "a photo of a"; 20 epochs with mean 15 and
-deviation 1 for base-to-new, 50 with 45 and 5 for few shots. Absolute differences are means over all
-values, as in the authors' code; the ensemble is this project's templates. Clips: the mean of their frames' features.
+deviation 1 for base-to-new, 50 with 45 and 5 for few shots. Absolute differences are means over all values, as in the
+authors' code. Our reading: the ensemble is this project's templates. Clips: the mean of their frames' features.
 """
 
 import math

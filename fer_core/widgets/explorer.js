@@ -324,6 +324,10 @@ function render({ model, el }) {
   map.addEventListener("pointermove", point);
   map.addEventListener("pointerdown", grasp);
   map.addEventListener("pointerup", release);
+  map.addEventListener("pointercancel", () => {
+    path = [];
+    draw();
+  });
   map.addEventListener("keydown", press);
   tiles.addEventListener("load", show);
   const watcher = new ResizeObserver(draw);

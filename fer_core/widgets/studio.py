@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import traitlets
 
-from fer_core import models
+from fer_core import exporting, models
 from fer_core.clip import Clip
 from fer_core.faces import ACTION_UNITS, CODES, expressions, identity
 from fer_core.plots import look
@@ -85,7 +85,7 @@ def studio(tower: Clip, kept: Mapping[str, models.Method]) -> ActionUnitStudio:
     world = graphs.landscape(tower)
     shared, own = graphs.split(tower, kept)
     functions: dict[str, torch.nn.Module] = {"seen": graphs.Seen(tower, list(shared.values()), world).eval()}
-    functions |= {name: graphs.Told(method).eval() for name, method in own.items()}
+    functions |= {name: exporting.Graph(method).eval() for name, method in own.items()}
     drawing = graphs.Drawing()
     names, persons = people()
     numbers = graphs.person_numbers(persons)
@@ -97,7 +97,7 @@ def studio(tower: Clip, kept: Mapping[str, models.Method]) -> ActionUnitStudio:
     def told(units: torch.Tensor, person: torch.Tensor, view: torch.Tensor) -> list[bytes]:
         image = drawing(units[None], person[None], view[None])
         probabilities, fits, place = functions["seen"](image)
-        rest = [functions[name](image) for name in own]
+        rest = [functions[name](image)[0] for name in own]
         return [each.numpy().astype("<f4").tobytes() for each in (image, fits, place, probabilities, *rest)]
 
     def asked(widget: ActionUnitStudio, content: dict[str, Any], buffers: Any) -> None:

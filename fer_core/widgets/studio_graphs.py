@@ -1,7 +1,7 @@
 """What the action-unit studio computes, as functions of a few numbers: they run in Python, and as ONNX in a page.
 
-numbers -> Drawing -> picture -> Seen -> probabilities of methods on the frozen tower, action-unit phrases, a place
-                              -> Told -> probabilities of a method that has a tower of its own
+numbers -> Drawing -> picture -> Seen            -> probabilities of methods on the frozen tower, phrases, a place
+                              -> exporting.Graph -> probabilities of a method that has a tower of its own
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_core import data, engine, models
-from fer_core.batch import Batch, ImageFeatures
+from fer_core import data, engine, exporting, models
+from fer_core.batch import ImageFeatures
 from fer_core.clip import Clip
+from fer_core.experiments import trained
 from fer_core.faces import ACTION_UNITS, CODES, identity, scene
 from fer_core.faces.render import portrait
 
@@ -35,6 +36,8 @@ _NUMBERS, _KINDS = (
 )
 _SAMPLES = 512  # held-out faces that the map and the phrases' usual likeness come from
 SIZE = 64  # pixels; what the embedded CLIP takes
+#: Methods beside zero-shot CLIP, trained by ``METHOD-facs-still-8``, in the order of the studio's columns.
+METHODS = ("coop", "les-clip", "mpa-fer")
 
 
 def person_numbers(people: identity.Identity) -> Tensor:
@@ -66,38 +69,6 @@ class Drawing(nn.Module):
         seen.yaw, seen.pitch, seen.roll, across, down, seen.ambient = view.unbind(1)
         seen.light = torch.stack([across, down], 1)
         return portrait(units, who, seen, SIZE)
-
-
-class _Looking(nn.Module):
-    """What all that look at a picture share."""
-
-    def __init__(self, tower: Clip) -> None:
-        super().__init__()
-        for name, values in (("pixel_mean", tower.mean), ("pixel_std", tower.std)):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
-
-    pixel_mean: Tensor
-    pixel_std: Tensor
-
-    def _batch(self, image: Tensor) -> Batch:
-        zeros = image.new_zeros(image.shape[0], dtype=torch.int64)
-        return Batch((image - self.pixel_mean) / self.pixel_std, zeros, zeros)
-
-
-class Told(_Looking):
-    """A method that has a tower of its own.
-
-    Args:
-        method: In evaluation mode.
-    """
-
-    def __init__(self, method: models.Method) -> None:
-        super().__init__(method.clip)
-        self.method = method
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Probabilities ``(B, C)`` of pictures ``(B, 3, S, S)`` in 0..1."""
-        return self.method(self._batch(image)).logits.softmax(1)
 
 
 @dataclass(frozen=True)
@@ -139,6 +110,8 @@ def landscape(tower: Clip, samples: int = _SAMPLES) -> Landscape:
     # The solver that takes no inverse of a nearly singular scatter, shrunk by the rule of Ledoit and Wolf.
     fitted = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(features, said.labels)
     axes = fitted.scalings_[:, :2]
+    # An eigenvector's sign is the solver's whim, and a page's map and its graph are made by two processes.
+    axes = axes * np.sign(axes[np.abs(axes).argmax(0), [0, 1]])
     axes = axes / np.abs((features - features.mean(0)) @ axes).max(0)
     likeness = torch.from_numpy(features).float() @ unit_texts(tower).cpu().T
     return Landscape(
@@ -148,7 +121,7 @@ def landscape(tower: Clip, samples: int = _SAMPLES) -> Landscape:
     )  # fmt: skip
 
 
-class Seen(_Looking):
+class Seen(nn.Module):
     """What the frozen tower's features tell.
 
     Args:
@@ -158,9 +131,10 @@ class Seen(_Looking):
     """
 
     def __init__(self, tower: Clip, methods: Sequence[models.Method], world: Landscape) -> None:
-        super().__init__(tower)
+        super().__init__()
         self.methods = nn.ModuleList(methods)
         self.tower = tower
+        self.pixels = exporting.Pixels(tower)
         for name, value in (
             ("middle", world.mean), ("axes", world.axes), ("usual", world.usual), ("spread", world.spread),
             ("phrases", unit_texts(tower)),
@@ -183,7 +157,7 @@ class Seen(_Looking):
             Probabilities ``(B, M, C)``; ``(B, A)`` by how many standard deviations each action unit's phrase fits
             better than it does usually; and the place ``(B, 2)`` on the map.
         """
-        batch = self._batch(image)
+        batch = self.pixels(image)
         token = self.tower.encode_image(batch.image, patches=False).class_token
         batch.features = ImageFeatures(token)
         told = torch.stack([method(batch).logits.softmax(1) for method in self.methods], 1)
@@ -203,8 +177,6 @@ def write(folder: Any, tower: Clip, kept: Mapping[str, models.Method]) -> dict[s
     Returns:
         For each graph what :func:`fer_core.exporting.save` reports.
     """
-    from fer_core import exporting
-
     generator = torch.Generator().manual_seed(0)
     people = person_numbers(identity.sample(2, generator))
     units, view = torch.rand(2, len(CODES), generator=generator), torch.rand(2, len(VIEW), generator=generator) - 0.5
@@ -224,9 +196,22 @@ def write(folder: Any, tower: Clip, kept: Mapping[str, models.Method]) -> dict[s
     done["seen"] = exporting.save(seen, first, second, outputs, folder / "seen.onnx", facts=facts)
     for name, method in own.items():
         done[name] = exporting.save(
-            Told(method).eval(), first, second, ("probabilities",), folder / f"{name}.onnx", facts=facts
-        )
+            exporting.Graph(method).eval(), first, second, ("probabilities", "features"), folder / f"{name}.onnx",
+            facts=facts, measured=1,
+        )  # fmt: skip
     return done
+
+
+def trained_methods(tower: Clip) -> dict[str, models.Method]:
+    """The studio's :data:`METHODS` by name, as ``book/models`` keeps them.
+
+    Args:
+        tower: The embedded CLIP, on the CPU.
+
+    Raises:
+        UserError: If one is not there, or not as it was trained.
+    """
+    return {name: trained.load(f"{name}-facs-still-8", tower=tower) for name in METHODS}
 
 
 def split(tower: Clip, kept: Mapping[str, models.Method]) -> tuple[dict[str, models.Method], dict[str, models.Method]]:

@@ -21,12 +21,6 @@ from fer_core.errors import UserError
 pytestmark = pytest.mark.book
 
 ROOT = Path(__file__).parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
 LINKED = """\
 import ipywidgets as widgets
 number = widgets.BoundedIntText(40, min=0, max=100, description="Number")
@@ -97,20 +91,6 @@ def html(request, small):
     if stale:
         pytest.skip(f"the project's book is out of date ({', '.join(stale)}); `make book` builds it again")
     return layout.html
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip(
-            f"needs a browser, found none of {', '.join(BROWSERS)}; `make test` as root installs Debian's chromium"
-        )
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 # MathJax is loaded where the page asks for it, every widget has been drawn, and every font that the page uses is there.

@@ -7,6 +7,7 @@ import pytest
 
 from fer_core import cli, experiments, records, reproducing
 from fer_core.errors import UserError
+from fer_core.experiments import running
 
 
 @pytest.fixture
@@ -42,6 +43,43 @@ def test_the_same_on_one_machine(recorded, ferplus):
         assert (drift.points("war"), drift.agreement) == (0, 1)
         assert not drift.beyond(0)
     assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before  # nothing is kept of reruns
+
+
+def test_checkpoints_of_interrupted_runs_stay(recorded, ferplus, monkeypatch):
+    folder, _ = recorded
+    used = []
+    real = running.protocols.carry_out
+
+    def carry_out(settings, splits, resources):
+        used.append(resources.checkpoint)
+        return real(settings, splits, resources)
+
+    monkeypatch.setattr(running.protocols, "carry_out", carry_out)
+    chosen = reproducing.choose(["coop-*"], folder=folder)
+    experiments.run(
+        "coop-ferplus", "smoke", device="cpu", data_root=ferplus, overrides={"backbone": "embedded:random"},
+        records_dir=folder, force=True, progress=False,
+    )  # fmt: skip
+    interrupted = used[0]
+    interrupted.parent.mkdir(parents=True, exist_ok=True)
+    interrupted.write_bytes(b"what an interrupted run has left")
+    (drift,) = reproducing.again(chosen, device="cpu", data_root=ferplus, progress=False)
+    assert drift.same is True
+    assert used[1].name == interrupted.name  # else the test would see nothing
+    assert used[1].parent != interrupted.parent
+    assert interrupted.read_bytes() == b"what an interrupted run has left"
+
+
+def test_settings_that_came_since_are_no_drift(recorded, ferplus):
+    folder, made = recorded
+    record = made["linear-probe-ferplus"]
+    training = {name: value for name, value in record.config["training"].items() if name != "evaluate_every"}
+    older = {**record.config, "training": training}
+    changed(folder, record, config=older, config_digest=running.digest(older))
+    (drift,) = reproducing.again(
+        reproducing.choose(["linear-*"], folder=folder), device="cpu", data_root=ferplus, progress=False
+    )
+    assert (drift.why, drift.same) == ("", True)
 
 
 def test_drift_is_told(recorded, ferplus, capsys):

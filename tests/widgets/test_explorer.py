@@ -5,7 +5,6 @@ import importlib.resources
 import io
 import json
 import re
-import shutil
 
 import nbformat
 import numpy as np
@@ -18,7 +17,6 @@ from fer_core.plots import LOOKS
 from fer_core.widgets import explore
 
 CLASSES = ("fear", "surprise", "anger")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture
@@ -147,53 +145,43 @@ def _state(widget):
 
 @pytest.mark.book
 @pytest.mark.parametrize("width", [1000, 360])
-def test_it_works_by_mouse_and_keyboard(widget, width):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip(f"needs a browser, found none of {', '.join(BROWSERS)}")
+def test_it_works_by_mouse_and_keyboard(widget, width, chromium):
     files, state = _files(), _state(widget)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--headless", "--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 800})
-        wrong = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.set_content("<!doctype html><html lang=en><body></body></html>")
-        page.evaluate(PAGE, [files["explorer.js"], files["explorer.css"], state])
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        told, area = page.get_by_role("status"), page.get_by_role("application", name="A line")
+    page = chromium.new_page(viewport={"width": width, "height": 800})
+    wrong = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.set_content("<!doctype html><html lang=en><body></body></html>")
+    page.evaluate(PAGE, [files["explorer.js"], files["explorer.css"], state])
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    told, area = page.get_by_role("status"), page.get_by_role("application", name="A line")
 
-        area.focus()
-        page.keyboard.press("ArrowRight")
-        assert told.inner_text() == "anger: face 5"
-        page.keyboard.press("ArrowRight")
-        assert told.inner_text() == "fear: face 6"
-        page.keyboard.press("ArrowLeft")
-        page.keyboard.press("ArrowLeft")
-        assert told.inner_text() == "surprise: face 4"
+    area.focus()
+    page.keyboard.press("ArrowRight")
+    assert told.inner_text() == "anger: face 5"
+    page.keyboard.press("ArrowRight")
+    assert told.inner_text() == "fear: face 6"
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert told.inner_text() == "surprise: face 4"
 
-        page.get_by_label("surprise").uncheck()
-        assert page.evaluate("model.get('shown')") == [True, False, True]
-        assert told.inner_text() == ""
-        page.keyboard.press("Tab")  # anger's box
-        page.keyboard.press("Space")
-        assert page.evaluate("model.get('shown')") == [True, False, False]
+    page.get_by_label("surprise").uncheck()
+    assert page.evaluate("model.get('shown')") == [True, False, True]
+    assert told.inner_text() == ""
+    page.keyboard.press("Tab")  # anger's box
+    page.keyboard.press("Space")
+    assert page.evaluate("model.get('shown')") == [True, False, False]
 
-        page.evaluate("model.set('shown', [true, true, true])")
-        assert page.get_by_label("surprise").is_checked()
-        box = area.locator("canvas").bounding_box()
-        page.mouse.move(box["x"] + 14, box["y"] + box["height"] - 14)
-        assert told.inner_text() == "fear: face 0"
-        assert wrong == []
-        browser.close()
+    page.evaluate("model.set('shown', [true, true, true])")
+    assert page.get_by_label("surprise").is_checked()
+    box = area.locator("canvas").bounding_box()
+    page.mouse.move(box["x"] + 14, box["y"] + box["height"] - 14)
+    assert told.inner_text() == "fear: face 0"
+    assert wrong == []
+    page.close()
 
 
 @pytest.mark.book
-def test_two_methods_are_compared(points):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip(f"needs a browser, found none of {', '.join(BROWSERS)}")
+def test_two_methods_are_compared(points, chromium):
     line, labels = points
     circle = np.stack([np.cos(np.arange(12)), np.sin(np.arange(12))], 1)
     made = explore(
@@ -203,48 +191,46 @@ def test_two_methods_are_compared(points):
     )  # fmt: skip
     near = np.frombuffer(made.near, "<u2").reshape(2, 12, 6)
     files = _files()
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--headless", "--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1000, "height": 900}, reduced_motion="reduce")
-        wrong = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.set_content("<!doctype html><html lang=en><body></body></html>")
-        page.evaluate(PAGE, [files["explorer.js"], files["explorer.css"], _state(made)])
-        told, area = page.get_by_role("status"), page.get_by_role("application", name="Two maps")
+    page = chromium.new_page(viewport={"width": 1000, "height": 900}, reduced_motion="reduce")
+    wrong = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.set_content("<!doctype html><html lang=en><body></body></html>")
+    page.evaluate(PAGE, [files["explorer.js"], files["explorer.css"], _state(made)])
+    told, area = page.get_by_role("status"), page.get_by_role("application", name="Two maps")
 
-        area.focus()
-        page.keyboard.press("ArrowRight")
-        assert told.inner_text() == "anger; before says fear"
-        assert page.locator("figcaption").all_inner_texts() == [CLASSES[labels[at]] for at in (5, *near[0, 5])]
-        page.get_by_label("after").check()
-        assert page.evaluate("model.get('view')") == 1
-        assert told.inner_text() == "anger; after says anger"
-        assert page.locator("figcaption").all_inner_texts() == [CLASSES[labels[at]] for at in (5, *near[1, 5])]
+    area.focus()
+    page.keyboard.press("ArrowRight")
+    assert told.inner_text() == "anger; before says fear"
+    assert page.locator("figcaption").all_inner_texts() == [CLASSES[labels[at]] for at in (5, *near[0, 5])]
+    page.get_by_label("after").check()
+    assert page.evaluate("model.get('view')") == 1
+    assert told.inner_text() == "anger; after says anger"
+    assert page.locator("figcaption").all_inner_texts() == [CLASSES[labels[at]] for at in (5, *near[1, 5])]
 
-        area.focus()
-        page.keyboard.press("Enter")
-        rows = page.get_by_role("row")
-        counts = [int(each) for each in page.locator(".fer-picked td").all_inner_texts() if each]
-        assert sum(counts) == 7
-        assert page.locator(".fer-picked .fer-right").count() == rows.count() - 1
-        page.keyboard.press("Escape")
-        assert page.locator(".fer-picked table").count() == 0
+    area.focus()
+    page.keyboard.press("Enter")
+    rows = page.get_by_role("row")
+    counts = [int(each) for each in page.locator(".fer-picked td").all_inner_texts() if each]
+    assert sum(counts) == 7
+    assert page.locator(".fer-picked .fer-right").count() == rows.count() - 1
+    page.keyboard.press("Escape")
+    assert page.locator(".fer-picked table").count() == 0
 
-        page.get_by_label("before").check()
-        box = area.locator("canvas").bounding_box()
-        middle = box["y"] + box["height"] - 14  # the line lies at the bottom
-        page.mouse.move(box["x"] + 2, middle - 10)
-        page.mouse.down()
-        half = box["x"] + 14 + 5.5 / 11 * (box["width"] - 28)
-        for x, y in ((half, middle - 10), (half, middle + 10), (box["x"] + 2, middle + 10)):
-            page.mouse.move(x, y, steps=4)
-        page.mouse.up()
-        assert page.locator(".fer-picked caption").inner_text().startswith("6 faces: in rows what they show")
-        assert page.locator(".fer-picked td").all_inner_texts() == ["", "2", "2", "2"]  # all said to be fear
+    page.get_by_label("before").check()
+    box = area.locator("canvas").bounding_box()
+    middle = box["y"] + box["height"] - 14  # the line lies at the bottom
+    page.mouse.move(box["x"] + 2, middle - 10)
+    page.mouse.down()
+    half = box["x"] + 14 + 5.5 / 11 * (box["width"] - 28)
+    for x, y in ((half, middle - 10), (half, middle + 10), (box["x"] + 2, middle + 10)):
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+    assert page.locator(".fer-picked caption").inner_text().startswith("6 faces: in rows what they show")
+    assert page.locator(".fer-picked td").all_inner_texts() == ["", "2", "2", "2"]  # all said to be fear
 
-        page.get_by_label("which classes").select_option("fear, surprise")
-        assert page.evaluate("model.get('shown')") == [True, True, False]
-        assert page.locator(".fer-picked caption").inner_text().startswith("4 faces")
-        assert wrong == []
-        browser.close()
+    page.get_by_label("which classes").select_option("fear, surprise")
+    assert page.evaluate("model.get('shown')") == [True, True, False]
+    assert page.locator(".fer-picked caption").inner_text().startswith("4 faces")
+    assert wrong == []
+    page.close()
     made.close()

@@ -4,7 +4,6 @@ import base64
 import gzip
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,12 @@ from book import assets, live
 from book.layout import Layout
 from fer_core import clip, data
 from fer_core.batch import Batch
+from fer_core.exporting import Graph
 from fer_core.faces import CODES, expressions, identity, render, scene
 from fer_core.widgets import studio_graphs as graphs
 from fer_core.widgets.studio import people, studio
 
 ROOT = Path(__file__).parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDGETS = ROOT / "fer_core" / "widgets"
 
 
@@ -31,7 +30,7 @@ def tower():
 
 @pytest.fixture(scope="module")
 def kept(tower):
-    return live.kept(tower)
+    return graphs.trained_methods(tower)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +78,7 @@ def test_methods_say_what_they_say_elsewhere(tower, kept, faces):
     for row, method in enumerate(shared.values()):
         torch.testing.assert_close(told[:, row], method(batch).logits.softmax(1), atol=1e-6, rtol=0)
     for method in own.values():
-        torch.testing.assert_close(graphs.Told(method)(image), method(batch).logits.softmax(1), atol=1e-6, rtol=0)
+        torch.testing.assert_close(Graph(method)(image)[0], method(batch).logits.softmax(1), atol=1e-6, rtol=0)
     token = torch.nn.functional.normalize(tower.encode_image(batch.image).class_token, dim=-1)
     for unit, code in enumerate(CODES[:3]):
         text = graphs.unit_texts(tower)[unit]
@@ -133,7 +132,7 @@ def test_a_kernel_answers(widget, tower, kept, faces):
     assert np.frombuffer(image, "<f4") == pytest.approx(drawn.flatten().numpy(), abs=1e-6)
     assert (len(fits), len(place), len(seen)) == (4 * len(CODES), 8, 4 * 2 * 8)
     for name, values in zip(("les-clip", "mpa-fer"), rest, strict=True):
-        expected = graphs.Told(kept[name])(drawn)[0].numpy()
+        expected = Graph(kept[name])(drawn)[0].flatten().numpy()
         assert np.frombuffer(values, "<f4") == pytest.approx(expected, abs=1e-6)
     told, buffers = _answer(widget, {"units": [0.0], "person": [], "view": []})
     assert set(told) == {"error"}
@@ -198,18 +197,6 @@ def _packed(value):
     return base64.b64encode(value).decode()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip(f"needs a browser, found none of {', '.join(BROWSERS)}")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--headless", "--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def opened(chromium, widget, tmp_path):
     """Opens the studio in a page that is a file, with the network cut."""
@@ -251,8 +238,10 @@ def _expected(kept, tower, units):
     view = torch.tensor([[usual for _, _, usual in graphs.VIEW.values()]])
     image = graphs.Drawing()(units[None], graphs.person_numbers(people()[1])[:1], view)
     shared, own = graphs.split(tower, kept)
-    told = {"seen": graphs.Seen(tower, list(shared.values()), graphs.landscape(tower))(image)[0].flatten().tolist()}
-    return image, told | {name: graphs.Told(method)(image)[0].tolist() for name, method in own.items()}
+    probabilities, fits, place = graphs.Seen(tower, list(shared.values()), graphs.landscape(tower))(image)
+    told = {"seen": probabilities.flatten().tolist()}
+    told |= {name: Graph(method)(image)[0].flatten().tolist() for name, method in own.items()}
+    return {"image": image.flatten().tolist(), "fits": fits[0].tolist(), "place": place[0].tolist()}, told
 
 
 @pytest.mark.book
@@ -269,11 +258,11 @@ def test_it_works_by_keyboard_and_says_what_python_says(root, width, opened, fol
     assert page.get_by_role("row", name="surprise").inner_text() != before
     units = expressions.prototypes(data.CLASSES)[data.CLASSES.index("surprise")]
     units = (20 * units + 0.5).floor() / 20  # where sliders can stand
-    image, expected = _expected(kept, tower, units)
+    seen, expected = _expected(kept, tower, units)
     assert page.evaluate("[...document.body.ferStudio.chosen.units]") == pytest.approx(units.tolist(), abs=1e-6)
-    assert page.evaluate("[...document.body.ferStudio.found.image]") == pytest.approx(
-        image.flatten().tolist(), abs=1e-4
-    )
+    for name, tolerance in (("image", 1e-4), ("fits", 1e-3), ("place", 1e-4)):
+        found = page.evaluate(f"[...document.body.ferStudio.found.{name}]")
+        assert found == pytest.approx(seen[name], abs=tolerance), name
     said = page.evaluate(SAID)
     assert set(said) == set(expected)
     for name, values in expected.items():
