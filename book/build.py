@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from book import assets, data_page, execution, live, status
+from book import assets, data_page, execution, live, matrix, status
 from book.layout import Layout
 from fer_core.errors import UserError
 from fer_core.experiments import PROFILES
@@ -42,7 +42,8 @@ def build(layout: Layout, profile: str = "quick", jobs: int = 2, force: bool = F
     clock.lap("notebooks")
     status.write(layout)
     data_page.write(layout)
-    clock.lap("status and data pages")
+    matrix.write(layout)
+    clock.lap("generated pages")
     sphinx(layout)
     clock.lap("Sphinx")
     return layout.html / "index.html"

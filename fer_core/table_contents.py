@@ -27,6 +27,9 @@ _WILD_CLIPS = {"dfew": "DFEW", "ferv39k": "FERV39k", "mafw": "MAFW"}
 _SOURCES = ("majority", "zero-shot", "linear-probe", "full-fine-tuning", "clip-au")
 _PERSONAL = ("tent", "tpt", "tda", "prompt-align", "clip-autt")
 _LEFT_OUT = ("majority", "linear-probe", "clip-au", "clip-autt")  # zero-shot trains on nobody
+_EVERYWHERE = {
+    "facs-still-8": "stills", "ferplus": "FERPlus", "facs-clip-7": "clips, 7", "facs-clip-11": "clips, 11",
+}  # fmt: skip
 _FACS_PEOPLE = {"facs-pain": "pain", "facs-stress": "stress", "facs-ambivalence": "ambivalence"}
 
 
@@ -139,6 +142,16 @@ DEFINITIONS = (
             Column("captions", "captions (first 5)", "facs-still-8", "captions"),
         ),
         tuple(Ours(method) for method in _STILLS),
+    ),
+    Definition(
+        "methods",
+        "All methods, each where it has an experiment: rendered stills, FERPlus with the embedded CLIP, rendered clips "
+        "of 7 and 11 expressions, and three tasks on people (mean over target subjects). WAR in percent.",
+        (
+            *(Column(f"war_{name}", title, name, "war") for name, title in _EVERYWHERE.items()),
+            *(replace(column, title=column.title.removesuffix(" WAR")) for column in _by_people(_FACS_PEOPLE)[::2]),
+        ),
+        tuple(Ours(method) for method in ("majority", *_STILLS, *_CLIPS[4:], "clip-au", *_PERSONAL)),
     ),
     Definition(
         "les-clip-main",
