@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fer_core import __version__, cli_data, cli_describe, cli_faces, cli_predict, cli_reproduce, cli_sweep
+from fer_core import __version__, cli_atlas, cli_data, cli_describe, cli_faces, cli_predict, cli_reproduce, cli_sweep
 from fer_core.errors import Stopped, UserError
 
 INTERRUPTED = 130
@@ -186,6 +186,7 @@ def parser() -> argparse.ArgumentParser:
     cli_sweep.add_command(command, _seeds)
     cli_predict.add_commands(command)
     cli_reproduce.add_command(command)
+    cli_atlas.add_command(command)
     command("experiments", _experiments, "list experiments and their profiles")
     command("methods", _methods, "list methods and their settings")
     listing = "list data sets, what they hold and what they need"

@@ -121,6 +121,10 @@ class Method(nn.Module, ABC):
         ]
         return [group for group in groups if group["params"]]
 
+    def class_texts(self) -> Tensor | None:
+        """Text features ``(C, D)``, normalised, that every image is compared with; None where there are no such."""
+        return None
+
     def for_classes(self, classes: Sequence[str]) -> "Method":
         """The trained method, asked of other classes: what it has learned beside the texts of those.
 

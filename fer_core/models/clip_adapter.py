@@ -66,6 +66,10 @@ class ClipAdapter(Method):
         ).to(clip.device)  # fmt: skip
         self.register_buffer("prototypes", text_prototypes(clip, classes, config), persistent=False)
 
+    def class_texts(self) -> Tensor:
+        """See :meth:`Method.class_texts`."""
+        return self.prototypes
+
     def forward(self, batch: Batch) -> Output:
         """Cosines of the adapted feature to the prompts, scaled."""
         features = pool(self.image_features(batch).class_token)

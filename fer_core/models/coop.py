@@ -89,6 +89,10 @@ class CoOp(Method):
         """Text features of all classes under the present context, ``(C, D)``, normalised."""
         return normalise(self.clip.encode_text(self.words.with_context(self.context)))
 
+    def class_texts(self) -> Tensor:
+        """See :meth:`Method.class_texts`."""
+        return self.prototypes()
+
     def forward(self, batch: Batch) -> Output:
         """Cosines to the prompts with the present context, scaled."""
         features = pool(self.image_features(batch).class_token)

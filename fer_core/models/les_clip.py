@@ -186,6 +186,10 @@ class LesClip(Method):
             token, patches = tokens[:, 0], tokens[:, 1:]
         return ImageFeatures(token, patches)
 
+    def class_texts(self) -> Tensor:
+        """See :meth:`Method.class_texts`."""
+        return self.texts
+
     def forward(self, batch: Batch) -> Output:
         """Likeness of the image, as each class sees it, to that class' text, scaled."""
         encoded = self._encoded(batch)

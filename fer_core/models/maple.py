@@ -91,6 +91,10 @@ class Maple(Method):
         """Text features of all classes, ``(C, D)``, normalised."""
         return normalise(self.clip.encode_text(self.words, prompts=self.text_prompts))
 
+    def class_texts(self) -> Tensor:
+        """See :meth:`Method.class_texts`."""
+        return self.prototypes()
+
     def forward(self, batch: Batch) -> Output:
         """Cosines between the prompted towers, scaled."""
         seen = torch.stack([layer(own) for layer, own in zip(self.coupling, self.text_prompts, strict=True)])

@@ -158,6 +158,10 @@ class MpaFer(Method):
             return self.image_features(batch, patches=self.config.local)
         return self.clip.encode_image(batch.image, prompts=self.visual_prompts, patches=self.config.local)
 
+    def class_texts(self) -> Tensor:
+        """See :meth:`Method.class_texts`."""
+        return self.texts()
+
     def forward(self, batch: Batch) -> Output:
         """Global and local likeness of the image to the soft prompts, scaled."""
         encoded = self._encoded(batch)

@@ -97,15 +97,24 @@ class PromptSrc(Method):
         self.register_buffer("gathered_visual", torch.zeros_like(self.visual_prompts))
         self.register_buffer("gathered", torch.zeros((), device=clip.device))
 
+    def _gathered(self, prompts: Tensor, gathered: Tensor) -> Tensor:
+        """The prompts themselves in training; else those gathered so far, once there are any."""
+        if self.training or not self.config.aggregate:
+            return prompts
+        weight = self.gathered.clamp_min(torch.finfo(torch.float32).tiny)
+        return torch.where(self.gathered > 0, gathered / weight, prompts)
+
+    def class_texts(self) -> Tensor:
+        """See :meth:`Method.class_texts`."""
+        return normalise(
+            self.clip.encode_text(self.words, prompts=self._gathered(self.text_prompts, self.gathered_text))
+        )
+
     def forward(self, batch: Batch) -> Output:
         """Cosines between the prompted towers, scaled; in evaluation with the prompts gathered so far."""
-        text, visual = self.text_prompts, self.visual_prompts
-        if not self.training and self.config.aggregate:
-            some, weight = self.gathered > 0, self.gathered.clamp_min(torch.finfo(torch.float32).tiny)
-            text = torch.where(some, self.gathered_text / weight, text)
-            visual = torch.where(some, self.gathered_visual / weight, visual)
+        visual = self._gathered(self.visual_prompts, self.gathered_visual)
         features = pool(self.clip.encode_image(batch.image, prompts=visual, patches=False).class_token)
-        self._texts = normalise(self.clip.encode_text(self.words, prompts=text))
+        self._texts = self.class_texts()
         return Output(cosine_logits(features, self._texts, self.clip.logit_scale), features)
 
     def losses(self, batch: Batch, output: Output) -> dict[str, Tensor]:

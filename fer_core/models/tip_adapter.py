@@ -98,6 +98,10 @@ class TipAdapter(Method):
             self.keys[rows] = feature[chosen]
             self.values[rows, number] = 1.0
 
+    def class_texts(self) -> Tensor:
+        """See :meth:`Method.class_texts`."""
+        return self.prototypes
+
     def forward(self, batch: Batch) -> Output:
         """The cache's votes and zero-shot CLIP's logits, added."""
         features = pool(self.image_features(batch).class_token)

@@ -66,6 +66,10 @@ class ZeroShot(Method):
         super().__init__(clip, classes, config)
         self.register_buffer("prototypes", text_prototypes(clip, classes, config), persistent=False)
 
+    def class_texts(self) -> Tensor:
+        """See :meth:`Method.class_texts`."""
+        return self.prototypes
+
     def forward(self, batch: Batch) -> Output:
         """Cosines to the prompts, scaled."""
         features = pool(self.image_features(batch).class_token)
