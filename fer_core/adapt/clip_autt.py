@@ -18,6 +18,7 @@ Further choices that the abstract allows: a soft choice of windows, or several; 
 Reproduces the row "CLIP-AUTT" of Table 1.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,6 +72,23 @@ def windows_of(frames: Tensor, window: int) -> Tensor:
     return frames.unfold(1, size, 1).movedim(-1, -2)
 
 
+@dataclass(frozen=True)
+class Pass:
+    """What one pass over V videos of M windows each saw and said, before the step that follows it.
+
+    Args:
+        seen: ``(V, M, D)`` features of the windows, normalised; the same in all passes.
+        units: ``(N, D)`` features of the units, normalised.
+        weights: ``(V, M)`` how much each window counts, rows summing to 1.
+        logits: ``(V, C)``.
+    """
+
+    seen: Tensor
+    units: Tensor
+    weights: Tensor
+    logits: Tensor
+
+
 @register
 class ClipAutt(UnitPromptMethod):
     """A person's own action-unit prompts, tuned by the entropy of their surest windows."""
@@ -85,26 +103,39 @@ class ClipAutt(UnitPromptMethod):
 
     def adapt(self, videos: Batch) -> Adapted:
         """Tunes on the videos and classifies them; see :class:`TestTimeMethod`."""
+        passes = list(self.passes(videos))
+        last = passes[-1]
+        features = (last.weights[..., None] * last.seen).sum(1)
+        return Adapted(
+            last.logits,
+            torch.nn.functional.normalize(features, dim=-1),
+            torch.stack([each.logits for each in passes]),
+            last.weights.argmax(1),
+        )
+
+    def passes(self, videos: Batch) -> Iterator[Pass]:
+        """Tunes on the videos, pass by pass; while a pass is looked at, the prompts are those that it used.
+
+        Args:
+            videos: As :meth:`adapt` takes them.
+
+        Yields:
+            ``steps`` + 1 passes: each but the last is followed by a step when the next one is asked for.
+        """
         frames = self.method.frames(videos)
         # A window's feature does not depend on the prompts: all of them are made once, in one batch.
         with torch.no_grad():
             runs = windows_of(frames, self.config.window)
-            count, several = runs.shape[:2]
-            seen = self.method.video(runs.flatten(0, 1)).unflatten(0, (count, several))  # (V, M, D)
-        passes, weights = [], seen.new_zeros(count, several)
+            seen = self.method.video(runs.flatten(0, 1)).unflatten(0, runs.shape[:2])
         for step in range(self.config.steps + 1):
             last = step == self.config.steps
             with torch.set_grad_enabled(not last):
                 units = self.prompts.units()
                 weights = self.window_weights(seen, units.detach())
                 logits = self._classify(seen, weights, units)
-            passes.append(logits.detach())
+            yield Pass(seen, units.detach(), weights, logits.detach())
             if not last:
                 self.step(entropy(logits).mean())
-        features = (weights[..., None] * seen).sum(1)
-        return Adapted(
-            passes[-1], torch.nn.functional.normalize(features, dim=-1), torch.stack(passes), weights.argmax(1)
-        )
 
     @torch.no_grad()
     def window_entropies(self, seen: Tensor, units: Tensor) -> Tensor:
