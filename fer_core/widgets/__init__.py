@@ -1,5 +1,6 @@
 """Widgets that live in a static page: all that they need travels in the page, and nothing asks for a kernel."""
 
 from fer_core.widgets.explorer import EmbeddingExplorer, explore
+from fer_core.widgets.player import PersonalisationPlayer, play
 
-__all__ = ["EmbeddingExplorer", "explore"]
+__all__ = ["EmbeddingExplorer", "PersonalisationPlayer", "explore", "play"]

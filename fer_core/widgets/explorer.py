@@ -4,7 +4,6 @@ Points say what they are and show their faces and nearest neighbours; classes ca
 another's; what is drawn around is counted in a table.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import anywidget
 import numpy as np
 import traitlets
-from PIL import Image
 
 from fer_core.errors import UserError
 from fer_core.plots import look
+from fer_core.widgets.tiles import sheet
 
 _FOLDER = Path(__file__).parent
 _NEIGHBOURS = 6
@@ -160,11 +159,4 @@ def _tiles(images: Any, count: int) -> tuple[bytes, int]:
         raise UserError(
             f"images: expected uint8 ({count}, 3, S, S), got {pictures.dtype} {pictures.shape}; one a point"
         )
-    across = int(np.ceil(np.sqrt(count)))
-    sheet = Image.new("RGB", (across * _TILE, -(-count // across) * _TILE))
-    for place, picture in enumerate(pictures.transpose(0, 2, 3, 1)):
-        small = Image.fromarray(np.ascontiguousarray(picture)).resize((_TILE, _TILE), Image.Resampling.BICUBIC)
-        sheet.paste(small, (place % across * _TILE, place // across * _TILE))
-    buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue(), _TILE
+    return sheet(pictures, _TILE), _TILE

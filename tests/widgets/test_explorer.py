@@ -9,6 +9,7 @@ import re
 import nbformat
 import numpy as np
 import pytest
+import widget_pages
 from ipywidgets import Widget
 from PIL import Image
 
@@ -118,40 +119,11 @@ def test_each_point_has_its_picture(points):
     made.close()
 
 
-PAGE = """async ([script, style, state]) => {
-  const listeners = [];
-  window.model = {
-    get: (name) => state[name],
-    set: (name, value) => { state[name] = value; listeners.forEach(([on, act]) => on === `change:${name}` && act()); },
-    save_changes: () => {}, on: (name, act) => listeners.push([name, act]), off: () => {},
-  };
-  const view = (values) => {  // at an offset that no float may start at
-    const held = new Uint8Array(values.length + 1);
-    held.set(values, 1);
-    return new DataView(held.buffer, 1);
-  };
-  for (const name of ["points", "labels", "said", "near", "tiles"]) state[name] = view(state[name]);
-  document.head.append(Object.assign(document.createElement("style"), { textContent: style }));
-  const code = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
-  code.default.render({ model: window.model, el: document.body });
-}"""
-
-
-def _state(widget):
-    names = ("views", "view", "tile", "classes", "colors", "markers", "captions", "pairs", "shown", "title")
-    state = {name: getattr(widget, name) for name in names}
-    return state | {name: list(getattr(widget, name)) for name in ("points", "labels", "said", "near", "tiles")}
-
-
 @pytest.mark.book
 @pytest.mark.parametrize("width", [1000, 360])
 def test_it_works_by_mouse_and_keyboard(widget, width, chromium):
-    files, state = _files(), _state(widget)
     page = chromium.new_page(viewport={"width": width, "height": 800})
-    wrong = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.set_content("<!doctype html><html lang=en><body></body></html>")
-    page.evaluate(PAGE, [files["explorer.js"], files["explorer.css"], state])
+    wrong = widget_pages.show(page, widget)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     told, area = page.get_by_role("status"), page.get_by_role("application", name="A line")
 
@@ -190,12 +162,8 @@ def test_two_methods_are_compared(points, chromium):
         images=np.zeros((12, 3, 8, 8), np.uint8),
     )  # fmt: skip
     near = np.frombuffer(made.near, "<u2").reshape(2, 12, 6)
-    files = _files()
     page = chromium.new_page(viewport={"width": 1000, "height": 900}, reduced_motion="reduce")
-    wrong = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.set_content("<!doctype html><html lang=en><body></body></html>")
-    page.evaluate(PAGE, [files["explorer.js"], files["explorer.css"], _state(made)])
+    wrong = widget_pages.show(page, made)
     told, area = page.get_by_role("status"), page.get_by_role("application", name="Two maps")
 
     area.focus()
