@@ -126,7 +126,7 @@ function render({ model, el }) {
   const drawing = (caption, keys) => {
     const svg = mark("svg", { role: "img", "aria-label": caption });
     const legend = make("div", { class: "fer-keys" }, ...keys.map(([style, text]) => make("span", {}, make("i", style), text)));
-    return { svg, figure: make("figure", {}, make("figcaption", {}, caption), make("div", {}, svg), legend) };
+    return { svg, chart: make("div", { class: "fer-chart" }, make("p", {}, caption), make("div", {}, svg), legend) };
   };
   const stroke = (color, style) => ({ style: `border-top: 3px ${style} ${color}` });
   const time = drawing(`Entropy of each window of ${size} frames, nats, at its middle`, [
@@ -140,8 +140,8 @@ function render({ model, el }) {
   el.append(make(
     "div", { class: "fer-player", role: "group", "aria-label": model.get("title") },
     make("div", { class: "fer-top" }, make("label", {}, "clip ", select), steps.row), status,
-    make("div", { class: "fer-columns" }, make("div", { class: "fer-face" }, face, frames.row), time.figure),
-    tables[0], make("div", { class: "fer-halves" }, sure.figure, says.figure),
+    make("div", { class: "fer-columns" }, make("div", { class: "fer-face" }, face, frames.row), time.chart),
+    tables[0], make("div", { class: "fer-halves" }, sure.chart, says.chart),
     make("div", { class: "fer-halves fer-phrases" }, tables[1], tables[2]),
     make(
       "p", { class: "fer-help" },
