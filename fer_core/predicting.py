@@ -19,7 +19,7 @@ from fer_core import clip, data, models
 from fer_core.batch import Batch
 from fer_core.data import frames as clips
 from fer_core.data import images, sampling
-from fer_core.data.alignment import warp
+from fer_core.data.alignment import Alignment, apply, from_centre, inverse, warp
 from fer_core.data.annotations import Annotator, nearest_filled
 from fer_core.data.faces_in_images import FacePlacer, Origin
 from fer_core.errors import UserError
@@ -30,6 +30,10 @@ ZERO_SHOT = "zero-shot"
 CROP = 224  # pixels; what data sets of files are read at, too
 _BATCH = 32
 _FRAMES = 16
+_CENTRE = Alignment(size=CROP)
+_CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+
+Outline = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Prediction:
         frames: Numbers of the frames from 0; None for a photograph.
         label: The likeliest class.
         probabilities: Of each class, summing to 1.
+        outline: Of a photograph, the four corners of what ``image`` shows of it, as ``(x, y)`` in pixels of the upright
+            photograph, from the upper left one clockwise; they may lie outside of it. None for a clip.
         image: ``(T, 3, S, S)`` uint8, what the method was shown; a photograph has one frame.
     """
 
@@ -63,6 +69,7 @@ class Prediction:
     frames: tuple[int, ...] | None
     label: str
     probabilities: dict[str, float]
+    outline: Outline | None
     image: Tensor = field(repr=False, compare=False)
 
 
@@ -86,6 +93,7 @@ class _Shown:
     path: str
     frames: tuple[int, ...] | None
     crops: np.ndarray
+    outline: Outline | None = None
 
 
 def open_model(
@@ -216,9 +224,11 @@ class Predictor:
 
     def _one(self, name: str, picture: np.ndarray) -> _Shown | LeftOut:
         try:
-            return _Shown(name, None, self._crop(picture, Origin(name))[None])
+            crop, matrix = self._crop(picture, Origin(name))
         except _LeftOutError as error:
             return LeftOut(name, str(error))
+        corners = apply(inverse(matrix), self.size * _CORNERS)
+        return _Shown(name, None, crop[None], tuple((x, y) for x, y in corners.tolist()))
 
     # --- pictures
 
@@ -232,13 +242,15 @@ class Predictor:
         except _LeftOutError as error:
             yield LeftOut(name, str(error))
 
-    def _crop(self, picture: np.ndarray, origin: Origin) -> np.ndarray:
+    def _crop(self, picture: np.ndarray, origin: Origin) -> tuple[np.ndarray, np.ndarray]:
+        """The crop ``(S, S, 3)``, and the transform ``(2, 3)`` that takes the picture's places to it."""
         if self.placer is None:
-            return np.asarray(images.resized(Image.fromarray(picture), CROP))
+            matrix = from_centre(_CENTRE, *picture.shape[:2])
+            return np.asarray(images.resized(Image.fromarray(picture), CROP)), matrix
         matrix = self.placer.photograph(picture, origin)
         if matrix is None:
             raise _LeftOutError("expected a face, found none")
-        return warp(picture, matrix, self.size)
+        return warp(picture, matrix, self.size), matrix
 
     def _clip(self, name: str, place: Path) -> Iterator[_Shown | LeftOut]:
         source = _read(lambda: clips.open(place, CROP if self.placer is None else None))
@@ -284,7 +296,8 @@ class Predictor:
         logits = method(self._transform(batch).to(method.clip.device)).logits
         for each, image, row in zip(shown, crops, logits.float().softmax(1).cpu(), strict=True):
             told = dict(zip(method.classes, row.tolist(), strict=True))
-            yield Prediction(each.path, each.frames, max(told, key=lambda name: told[name]), told, image)
+            label = max(told, key=lambda name: told[name])
+            yield Prediction(each.path, each.frames, label, told, each.outline, image)
 
     def _batch(self, image: Tensor, shown: Sequence[_Shown]) -> Batch:
         batch = Batch(image=image, label=torch.zeros(len(shown), dtype=torch.int64), index=torch.arange(len(shown)))

@@ -13,7 +13,7 @@ from fer_core import cli, data, models, predicting
 from fer_core.batch import Batch
 from fer_core.data import images
 from fer_core.data.alignment import Alignment
-from fer_core.data.faces_in_images import FacePlacer, FoundFace
+from fer_core.data.faces_in_images import FacePlacer, FoundFace, KnownFaces
 from fer_core.data.files import ClipFiles, Entry, ImageFiles, Listing
 from fer_core.data.sampling import Sampling
 from fer_core.errors import UserError
@@ -82,6 +82,7 @@ def test_clips_as_a_data_set_of_them_would_be_evaluated(model, folder):
         probabilities([said]), as_a_data_set(model, folder, ["clip"], Sampling(frames=4)), atol=1e-6, rtol=0
     )
     assert said.frames == (1, 3, 5, 7)
+    assert said.outline is None
     assert said.image.shape == (4, 3, 224, 224)
 
 
@@ -169,6 +170,25 @@ def test_faces_are_found_wherever_they_are(model, tmp_path):
     first, second, none = Predictor(model, placer=placer, frames=1, step=1)(predicting.find([tmp_path], True))
     assert (first.frames, second.frames) == ((0,), (1,))
     assert none == LeftOut(str(tmp_path), "expected a face in the frames 2 to 2, found none")
+
+
+def test_outlines_tell_what_was_cut_out_of_the_picture(model):
+    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    (centre,) = Predictor(model).of_pictures([picture])
+    assert np.array(centre.outline) == pytest.approx(np.array([[10, 0], [70, 0], [70, 60], [10, 60]]))
+    box = FacePlacer(
+        Alignment(size=64, mode="box", margin=0.25), KnownFaces([(picture, [FoundFace((20, 30, 40, 50))])])
+    )
+    (cut,) = Predictor(model, placer=box).of_pictures([picture])
+    assert np.array(cut.outline) == pytest.approx(np.array([[15, 25], [45, 25], [45, 55], [15, 55]]))
+    # A head on its side: the person's right eye, on the viewer's left when upright, is below the left one.
+    points = np.array([[40, 40], [40, 20], [46, 30], [52, 36], [52, 24]], dtype=float)
+    eyes = FacePlacer(Alignment(), KnownFaces([(picture, [FoundFace((20, 10, 60, 50), points=points)])]))
+    (turned,) = Predictor(model, placer=eyes).of_pictures([picture])
+    upper_left, upper_right, _, lower_left = np.array(turned.outline)
+    for (x, y), eye in zip((Alignment().right_eye, Alignment().left_eye), points, strict=False):
+        assert upper_left + x * (upper_right - upper_left) + y * (lower_left - upper_left) == pytest.approx(eye)
+    assert np.linalg.norm(upper_right - upper_left) == pytest.approx(20 / 0.32)  # eyes are 20 pixels apart
 
 
 def test_a_method_that_looks_at_maps_is_given_them_or_says_so(folder):

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fer_core.errors import UserError
 
@@ -47,7 +47,9 @@ def decode(
     except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{name}: expected a whole image, got a damaged one ({error}); copy the file again") from error
+        # Pillow's own words for bytes of no known format name an object in memory.
+        reason = f"none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(f"{name}: expected a whole image, got a damaged one ({reason}); copy the file again") from error
     if box is not None:
         upright = _cut(upright, box, str(name))
     if size is not None:
