@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from asking import answer, packed
 
 from book import assets, live
 from book.layout import Layout
@@ -105,18 +106,6 @@ def test_people_have_faces_at_rest_of_their_own():
         assert identity.RESTING_FACES[place][0] in name
 
 
-def _answer(widget, content):
-    """What a kernel sends back for a message of the page."""
-    sent = []
-    real, widget.send = widget.send, lambda told, buffers=None: sent.append((told, buffers))
-    try:
-        widget._handle_custom_msg(content, [])
-    finally:
-        widget.send = real
-    (only,) = sent
-    return only
-
-
 def _content(faces, at):
     units, who, view = faces
     numbers = graphs.person_numbers(who)
@@ -125,7 +114,7 @@ def _content(faces, at):
 
 @torch.no_grad()
 def test_a_kernel_answers(widget, tower, kept, faces):
-    told, (image, fits, place, seen, *rest) = _answer(widget, _content(faces, 3))
+    told, (image, fits, place, seen, *rest) = answer(widget, _content(faces, 3))
     assert told == {"graphs": ["seen", "les-clip", "mpa-fer"]}
     units, who, view = faces
     drawn = graphs.Drawing()(units[3:4], graphs.person_numbers(who)[3:4], view[3:4])
@@ -134,7 +123,7 @@ def test_a_kernel_answers(widget, tower, kept, faces):
     for name, values in zip(("les-clip", "mpa-fer"), rest, strict=True):
         expected = Graph(kept[name])(drawn)[0].flatten().numpy()
         assert np.frombuffer(values, "<f4") == pytest.approx(expected, abs=1e-6)
-    told, buffers = _answer(widget, {"units": [0.0], "person": [], "view": []})
+    told, buffers = answer(widget, {"units": [0.0], "person": [], "view": []})
     assert set(told) == {"error"}
     assert buffers is None
 
@@ -193,10 +182,6 @@ SAID = (
 )
 
 
-def _packed(value):
-    return base64.b64encode(value).decode()
-
-
 @pytest.fixture
 def opened(chromium, widget, tmp_path):
     """Opens the studio in a page that is a file, with the network cut."""
@@ -214,15 +199,15 @@ def opened(chromium, widget, tmp_path):
         page.on("requestfailed", lambda request: page.wrong.append(request.url))
 
         def ask(content):
-            told, buffers = _answer(widget, content)
-            return [told, [_packed(each) for each in buffers or []]]
+            told, buffers = answer(widget, content)
+            return [told, [packed(each) for each in buffers or []]]
 
         page.expose_function("ask", ask)
         page.goto((tmp_path / "page.html").as_uri())
         names = ("units", "view", "people", "expressions", "classes", "colors", "methods", "graphs", "title")
         state = {name: getattr(widget, name) for name in names}
-        state |= {name: _packed(getattr(widget, name)) for name in ("persons", "presets", "points", "labels")}
-        state["first"] = [_packed(each) for each in widget.first]
+        state |= {name: packed(getattr(widget, name)) for name in ("persons", "presets", "points", "labels")}
+        state["first"] = [packed(each) for each in widget.first]
         script, style = ((WIDGETS / f"studio.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
         page.evaluate(PAGE, [script, style, json.loads(json.dumps(state))])
         return page
