@@ -63,7 +63,7 @@ function results(classes, colors, side) {
   const timing = make("p", { class: "fer-help" });
   const answer = make(
     "div", { class: "fer-answer" },
-    make("figure", {}, crop, make("figcaption", {}, `What the model sees, at ${side} × ${side} pixels.`)),
+    make("figure", {}, crop, make("figcaption", {}, `What was cut out. The model sees it at ${side} × ${side} pixels.`)),
     make("div", {}, make("table", {}, make("caption", {}, "What the model says"), make("tbody", {}, ...rows)), timing),
   );
   image.addEventListener("error", () => (stage.hidden = true)); // a kind of file that the browser does not know
@@ -285,8 +285,8 @@ function render({ model, el }) {
     make("fieldset", {}, make("legend", {}, "Camera"), once.label, on.label, use, shutter, stop),
   );
   const root = make(
-    "div", { class: "fer-camera", "data-lm-suppress-shortcuts": "true" }, // JupyterLab's keys would paste cells
-    make("p", {}, "Model: ", make("strong", {}, model.get("title"))), need, controls, status, shown.stage, shown.answer,
+    "div", { class: "fer-camera" },
+    make("p", {}, "Model: ", make("strong", {}, model.get("title"))), need, controls, status, make("div", { class: "fer-result" }, shown.stage, shown.answer),
   );
   if (!model.get("placed")) {
     root.append(make("p", { class: "fer-help" }, "Faces are not looked for here: the model gets the centre square of a picture, which a face should fill."));
@@ -303,17 +303,19 @@ function render({ model, el }) {
     event.stopPropagation();
     take(event.clipboardData.files);
   });
+  // JupyterLab's keys, Ctrl+V among them, would change its cells.
+  root.querySelectorAll("button, input, [tabindex]").forEach((each) => each.setAttribute("data-lm-suppress-shortcuts", "true"));
   el.append(root);
   refresh();
 
   // Sphinx names the book's root on every page: there no kernel is to be waited for.
   const rendered = document.documentElement.dataset.content_root !== undefined;
-  [need.hidden, controls.hidden] = [!rendered, true];
-  say(rendered ? "" : "looking for the kernel …");
+  [need.hidden, controls.hidden] = [true, true];
+  say("looking for the kernel …");
   const patience = setTimeout(() => {
     need.hidden = false;
-    say("No kernel has answered.");
-  }, PATIENCE);
+    say(rendered ? "" : "No kernel has answered.");
+  }, rendered ? 0 : PATIENCE);
   function ready() {
     clearTimeout(patience);
     if (!controls.hidden) return;
