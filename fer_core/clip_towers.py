@@ -32,14 +32,29 @@ class BlockAdapter(nn.Module):
         return x
 
     def attention(self, delta: Tensor, normed: Tensor, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
-        """What attention adds to the residual stream, ``(B, L, W)``; ``normed`` is ``ln_1(x)``."""
+        """What attention adds to the residual stream, ``(B, L, W)``.
+
+        Args:
+            delta: What it adds without an adapter, after LayerScale, ``(B, L, W)``.
+            normed: ``ln_1(x)``.
+            x: The stream before it.
+            block: open_clip's block.
+        """
         return delta
 
     def mlp(self, delta: Tensor, normed: Tensor, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
-        """What the MLP adds to the residual stream, ``(B, L, W)``; ``normed`` is ``ln_2(x)``."""
+        """What the MLP adds to the residual stream, ``(B, L, W)``.
+
+        Args:
+            delta: What it adds without an adapter, after LayerScale, ``(B, L, W)``.
+            normed: ``ln_2(x)``.
+            x: The stream before it.
+            block: open_clip's block.
+        """
         return delta
 
 
+#: What each block of a tower is given, from the first on; None where a block stays as it is.
 Adapters = Sequence[BlockAdapter | None]
 
 

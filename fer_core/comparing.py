@@ -35,6 +35,12 @@ def with_settings(found: Iterable[Record], experiment: str, profile: str, overri
 
     A fold is no setting of its own: a cross-validated score is the mean over all of them.
 
+    Args:
+        found: Records of the experiment.
+        experiment: Its name.
+        profile: The profile that they ran with.
+        overrides: Settings other than the experiment's own, by dotted key.
+
     Raises:
         UserError: If a name or setting is not known.
     """

@@ -1,5 +1,7 @@
 """Numbers from predictions: accuracies, their intervals, comparisons, and where the errors go.
 
+Abbreviations::
+
     WAR     weighted average recall: the share of samples that are right, which is accuracy
     UAR     unweighted average recall: the mean of the classes' recalls
     F1      macro-F1: the mean of the classes' F1 scores

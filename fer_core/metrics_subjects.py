@@ -62,7 +62,14 @@ def by_subject(labels: np.ndarray, outputs: np.ndarray, subjects: Sequence[int],
 
 
 def interval(values: np.ndarray, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Interval:
-    """The mean of people's scores ``(S,)`` with a percentile bootstrap interval over people."""
+    """The mean of people's scores with a percentile bootstrap interval over people.
+
+    Args:
+        values: A score of each person, ``(S,)``.
+        resamples: How many bootstrap samples of people are drawn.
+        level: Coverage of the interval, in (0, 1).
+        seed: Of the draws.
+    """
     values = np.asarray(values, dtype=np.float64)
     drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
     low, high = np.quantile(values[drawn].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])

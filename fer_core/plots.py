@@ -40,7 +40,7 @@ LOOKS: dict[str, tuple[str, str]] = {
     "disappointment": ("#6f1d9b", "p"),
 }
 
-#: For series that are no classes: Okabe and Ito's (2008) colours that have contrast enough on white.
+#: Colours of series that are no classes, those of Okabe and Ito (2008) that have contrast enough on white.
 SERIES: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#a0527f", "#000000", "#8a6d00")
 SERIES_MARKERS = ("o", "s", "^", "D", "X", "v")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from fer_core.errors import UserError
 from fer_core.records import book_folder
 
-# What a number's source is, by status, and the letter that stands behind the number in a table.
+#: What a number's source is, by status, and the letter that stands behind the number in a table.
 MARKS = {
     "primary": ("p", "from the authors: paper, repository or project page"),
     "secondary": ("s", "quoted by others, not checked against the paper"),

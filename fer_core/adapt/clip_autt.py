@@ -102,7 +102,7 @@ class ClipAutt(UnitPromptMethod):
         super().__init__(source, config, seed)
 
     def adapt(self, videos: Batch) -> Adapted:
-        """Tunes on the videos and classifies them; see :class:`TestTimeMethod`."""
+        """Tunes on the videos and classifies them; see :class:`~fer_core.adapt.base.TestTimeMethod`."""
         passes = list(self.passes(videos))
         last = passes[-1]
         features = (last.weights[..., None] * last.seen).sum(1)

@@ -63,7 +63,7 @@ class PromptAlign(UnitPromptMethod):
         self.statistics = _statistics(torch.cat(seen))
 
     def adapt(self, videos: Batch) -> Adapted:
-        """Tunes on the videos and classifies them; see :class:`TestTimeMethod`."""
+        """Tunes on the videos and classifies them; see :class:`~fer_core.adapt.base.TestTimeMethod`."""
         if self.statistics is None:
             raise RuntimeError("expected remember() before adapt(): the source's statistics are not known")
         with torch.no_grad():

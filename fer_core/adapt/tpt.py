@@ -75,7 +75,7 @@ class Tpt(UnitPromptMethod):
         super().__init__(source, config, seed)
 
     def adapt(self, videos: Batch) -> Adapted:
-        """Tunes on the videos' views and classifies the videos; see :class:`TestTimeMethod`."""
+        """Tunes on the videos' views and classifies the videos; see :class:`~fer_core.adapt.base.TestTimeMethod`."""
         config, method = self.config, self.method
         with torch.no_grad():
             views = views_of(videos.image, config.views, config.least_crop, config.window, self.generator)

@@ -21,7 +21,7 @@ from PIL import Image
 from fer_core import config
 from fer_core.errors import UserError
 
-#: Raise it with every change that alters an aligned pixel: it is part of each digest.
+#: Part of each digest; raise it with every change that alters an aligned pixel.
 VERSION = 1
 
 #: Five points, named by the person's own sides; the right eye is on the viewer's left.

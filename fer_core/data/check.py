@@ -20,7 +20,8 @@ from fer_core.data.files import Listing
 from fer_core.errors import UserError
 
 SCHEMA = 1  # of the JSON report; raised when a key changes its meaning or goes
-SAMPLE = 100  # files of each split that are decoded where not all are
+#: Files of each split that are decoded where not all are.
+SAMPLE = 100
 IMBALANCED = 10.0  # most to least samples of a class from which on the report says so
 
 _EXAMPLES = 5

@@ -199,5 +199,13 @@ def listing(
 
 
 def open_clips(name: str, split: str, found: Listing, source: str, options: ClipOptions) -> ClipFiles:
-    """Opens a listing of clips as the options say."""
+    """Opens a listing of clips as the options say.
+
+    Args:
+        name: Name of the data set.
+        split: One of its splits.
+        found: The split's clips.
+        source: Where the data came from, in words.
+        options: Which frames are read, at which size, and whether they are stored.
+    """
     return ClipFiles(name, split, found, source, options.sampler(), options.size, options.store)

@@ -13,7 +13,9 @@ from torch.utils.data import Dataset
 from fer_core.batch import Batch
 from fer_core.errors import unknown
 
+#: Splits of every data set.
 SPLITS = ("train", "validation", "test")
+#: Names of the eight expressions that data sets share, in the order of the book's tables.
 CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 
 Column = np.ndarray | Tensor

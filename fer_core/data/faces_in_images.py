@@ -69,7 +69,7 @@ class FoundFace:
 
     @property
     def centre(self) -> np.ndarray:
-        """Of the box: ``(2,)``."""
+        """Of the box, ``(2,)``, in pixels."""
         left, top, right, bottom = self.box
         return np.array([(left + right) / 2, (top + bottom) / 2])
 

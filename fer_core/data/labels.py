@@ -49,6 +49,7 @@ _AFFECTNET_SOURCE = "codes 0 to 10 as listed in the release's read-me: Mollahoss
 _DFER_CLIP = "lists in the DFER-CLIP repository (Zhao and Patras, 2023; MIT)"
 _MAE_DFER = "lists in the MAE-DFER repository (Sun et al., 2023; MIT)"
 
+#: From the codes of each release to class names, by the release's name.
 RELEASES: dict[str, Release] = {
     "affectnet-8/csv": Release(
         "affectnet-8",

@@ -16,7 +16,14 @@ Same = TypeVar("Same")
 
 
 def order(samples: int, seed: int, epoch: int = 0, shuffle: bool = False) -> np.ndarray:
-    """The positions of one epoch: ``(N,)``, shuffled by ``(seed, epoch)`` or as they are."""
+    """The positions of one epoch, ``(N,)``.
+
+    Args:
+        samples: N.
+        seed: Of the run.
+        epoch: Each has an order of its own.
+        shuffle: Whether they are shuffled, by ``(seed, epoch)``, or stay as they are.
+    """
     return np.random.default_rng([seed, epoch]).permutation(samples) if shuffle else np.arange(samples)
 
 

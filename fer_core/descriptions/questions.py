@@ -180,6 +180,13 @@ def unanswered(
 ) -> list[Prepared]:
     """Those that the file has no answer to.
 
+    Args:
+        questions: All of them.
+        rows: The file's answers by key.
+        out: The file, named in messages.
+        model: Who is to answer.
+        settings: How it is asked.
+
     Raises:
         UserError: If two questions have the same key, or the file's answers were made with other settings.
     """

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
+#: Seconds between checkpoints, where the caller says nothing else.
 CHECKPOINT_SECONDS = 300.0
 
 
@@ -272,9 +273,9 @@ def fit(
     """Trains a method; at the return it holds the weights of the selected epoch.
 
     Two fits with one seed on one machine give bit-equal weights and predictions, provided that the method's first
-    weights are equal too (see :func:`seed_everything`), and so does a fit that was stopped or killed and started again
-    with its checkpoint. Started by ``accelerate launch`` or ``torchrun``, its processes share every batch and together
-    take the steps that one would.
+    weights are equal too (see :func:`~fer_core.engine.runtime.seed_everything`), and so does a fit that was stopped or
+    killed and started again with its checkpoint. Started by ``accelerate launch`` or ``torchrun``, its processes share
+    every batch and together take the steps that one would.
 
     Args:
         method: Moved to ``device``.

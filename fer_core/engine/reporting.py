@@ -36,7 +36,14 @@ class Report:
             self._writer = SummaryWriter(str(log_dir))
 
     def bar(self, batches: Iterable[Batch], epoch: int, start: int, steps: int) -> "tqdm[Batch]":
-        """The batches of an epoch, from a step on, under a bar."""
+        """The batches of an epoch under a bar, which a terminal alone sees.
+
+        Args:
+            batches: Those still to come.
+            epoch: Number of the epoch.
+            start: Steps of it that are done.
+            steps: All of its steps.
+        """
         shown = self.progress and sys.stderr.isatty()
         return tqdm(
             batches, total=steps, initial=start, desc=f"epoch {epoch}/{self.epochs}", leave=False, disable=not shown

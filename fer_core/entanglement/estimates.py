@@ -75,7 +75,14 @@ def estimate(statistic: Callable[[np.ndarray], np.ndarray], truth: np.ndarray, b
 
 
 def class_means(counts: np.ndarray, truth: np.ndarray, values: np.ndarray, classes: int) -> np.ndarray:
-    """Means of values ``(N, K)`` within each class, for counts ``(R, N)``: ``(R, C, K)``."""
+    """Means of values within each class, ``(R, C, K)``.
+
+    Args:
+        counts: How often each bootstrap sample holds each sample, ``(R, N)``.
+        truth: Labels, ``(N,)``.
+        values: K numbers of each sample, ``(N, K)``.
+        classes: C; none may be without a sample.
+    """
     means = np.empty((len(counts), classes, values.shape[1]))
     for label in range(classes):
         members = np.flatnonzero(truth == label)

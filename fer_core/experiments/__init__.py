@@ -1,4 +1,4 @@
-"""Experiments: one YAML file each, their profiles, and :func:`run`.
+"""Experiments: one YAML file each, their profiles, and :func:`~fer_core.experiments.run`.
 
 Reading experiments needs neither torch nor data; :func:`run` and what else needs them is imported on first use.
 """

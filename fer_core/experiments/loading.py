@@ -12,6 +12,7 @@ import yaml
 from fer_core import config
 from fer_core.errors import UserError, unknown
 
+#: From seconds for tests to the papers' own settings.
 PROFILES = ("smoke", "quick", "full", "paper")
 PROTOCOLS = ("splits", "leave-one-out")
 _PACKAGE = "fer_core.experiments"

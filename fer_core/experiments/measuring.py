@@ -43,7 +43,7 @@ def is_by_subject(name: str) -> bool:
 
 
 def by_subject(labels: np.ndarray, outputs: np.ndarray, subjects: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """Scores of each person, and their means, as JSON types; see :mod:`fer_core.metrics_subjects`."""
+    """Scores of each person, and their means, as JSON types; see :func:`fer_core.metrics_subjects.by_subject`."""
     found = metrics_subjects.by_subject(labels, outputs, subjects.tolist(), classes)
     people = {
         str(subject): {**{name: float(values[place]) for name, values in found.scores.items()}, "n": int(count)}

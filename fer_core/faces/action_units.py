@@ -44,6 +44,7 @@ class ActionUnit:
     region: str
 
 
+#: Action units and movements of head and eyes, in the order of columns of intensities.
 ACTION_UNITS: tuple[ActionUnit, ...] = (
     ActionUnit("AU1", "inner brow raiser", "inner brows raised", "brows"),
     ActionUnit("AU2", "outer brow raiser", "outer brows raised", "brows"),
@@ -93,6 +94,7 @@ ACTION_UNITS: tuple[ActionUnit, ...] = (
     ActionUnit("AU64", "eyes down", "eyes turned down", "eyes"),
 )
 
+#: Codes of :data:`ACTION_UNITS`, in their order.
 CODES: tuple[str, ...] = tuple(unit.code for unit in ACTION_UNITS)
 _COLUMNS = {code: position for position, code in enumerate(CODES)}
 BILATERAL = {"AU12": ("AU12L", "AU12R"), "AU14": ("AU14L", "AU14R")}

@@ -76,7 +76,15 @@ Factors = tuple[Tensor, Tensor]  # a column ``(..., h, 1)`` and a row ``(..., 1,
 
 
 def mound(amount: float | Tensor, dx: Tensor, dy: Tensor, sx: float | Tensor, sy: float | Tensor) -> Factors:
-    """A Gaussian bump ``amount`` high, as the column and the row whose product it is."""
+    """A Gaussian bump, as the column and the row whose product it is.
+
+    Args:
+        amount: Its height.
+        dx: Distance from its middle along a row.
+        dy: Distance from its middle along a column.
+        sx: Distance along a row at which it has fallen to 1/e.
+        sy: The same along a column.
+    """
     return amount * ridge(dy, sy), ridge(dx, sx)
 
 

@@ -9,7 +9,7 @@ from fer_core.faces.muscles import OUTLINE, Shape, half_width
 from fer_core.faces.pose import Pose
 from fer_core.faces.upper import brow_line, lid_lines
 
-#: Position of each point's mirror image: what a horizontal flip makes of the order.
+#: Position of each point's mirror image, which is what a horizontal flip makes of the order.
 MIRROR: tuple[int, ...] = (
     *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,

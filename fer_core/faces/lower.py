@@ -78,7 +78,15 @@ def _nose_pixels(
 
 
 def draw_cheeks(patch: Patch, shape: Shape, cheekbones: Tensor, age: Tensor, blush: Tensor) -> None:
-    """Cheekbones, the lifted cheeks of AU6 and AU12, blown cheeks, dimples, crow's feet."""
+    """Cheekbones, the lifted cheeks of AU6 and AU12, blown cheeks, dimples, crow's feet.
+
+    Args:
+        patch: What is drawn on.
+        shape: The moved face.
+        cheekbones: Trait of form, ``(B,)`` in -1..1; how far they stand out.
+        age: ``(B,)`` 0 young to 1 old; older faces are hollow below them.
+        blush: Colour of the flush.
+    """
     x, y = patch.x, patch.y
     unit = lambda code: by_side(shape.unit(code))  # noqa: E731
     raise_cheek, blow, pit = unit("AU6"), unit("AU33"), by_side(shape.dimple)

@@ -22,7 +22,7 @@ from fer_core.faces.camera import to_bytes
 from fer_core.faces.render import effective_units, render
 from fer_core.folders import cache_folder
 
-#: Raise it with every change that alters a picture or a label: it is part of each fingerprint and of the cache's key.
+#: Part of each fingerprint and of the cache's key; raise it with every change that alters a picture or a label.
 GENERATOR_VERSION = 3
 
 _CHUNK = 64  # faces rendered at once

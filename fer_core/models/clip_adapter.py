@@ -1,7 +1,7 @@
 """CLIP-Adapter: a small residual network on the image feature.
 
 Gao et al. 2021, "CLIP-Adapter: Better Vision-Language Models with Feature Adapters" (IJCV, arXiv 2110.04544), section
-3.2. Both towers stay frozen.
+3.2. Both towers stay frozen::
 
     f           class token, normalised, (B, D)
     A_v(f)      ReLU(ReLU(f W1) W2)          W1: (D, D / r), W2: (D / r, D), without biases

@@ -1,7 +1,7 @@
 """CLIP-AU: likeness to action units in words, over a clip, and a small classifier on them.
 
 Zeeshan et al. 2026 (arXiv 2603.27999), from the authors' released code, which the paper's figure agrees with. Both
-towers stay frozen; no action-unit label is used.
+towers stay frozen; no action-unit label is used::
 
     v_t     = E_v(x_t)                              frame features, projected, not normalised, (B, T, D)
     z_v     = norm(mean_t GELU(Conv1d(v))_t)        layers.temporal, (B, D)

@@ -1,7 +1,7 @@
 """CoCoOp: a learned context that each image shifts.
 
 Zhou et al. 2022, "Conditional Prompt Learning for Vision-Language Models" (CVPR, arXiv 2203.05557), section 3.2. Both
-towers stay frozen.
+towers stay frozen::
 
     [V]_1 … [V]_M   context             (M, W), shared by all classes
     h(x)            meta                two layers on the normalised class token, inner width D / 16, ReLU, (B, W)

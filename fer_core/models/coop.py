@@ -1,7 +1,7 @@
 """CoOp: learned context vectors in place of a template's words.
 
 Zhou et al. 2022, "Learning to Prompt for Vision-Language Models" (IJCV, arXiv 2109.01134), section 3.2. Over CLIP it
-adds M vectors in the text tower's embedding space; both towers stay frozen.
+adds M vectors in the text tower's embedding space; both towers stay frozen::
 
     [V]_1 … [V]_M    context              (M, W), or (C, M, W) if class-specific
     [CLASS]          self.words           embeddings of "{class}.", which follow the context

@@ -1,7 +1,7 @@
 """DFER-CLIP: learned words before a description of each expression, and a transformer over time.
 
 Zhao and Patras 2023, "Prompting Visual-Language Models for Dynamic Facial Expression Recognition" (BMVC, arXiv
-2308.13382), section 3. The text tower stays frozen.
+2308.13382), section 3. The text tower stays frozen::
 
     [p]_1 … [p]_M [D_c]   context, words     M learned vectors a class before a description of its facial behaviour
     t_c                   texts()            its text feature, normalised, (C, D)

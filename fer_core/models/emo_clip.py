@@ -1,7 +1,7 @@
 """EmoCLIP: a clip learns from the sentences that describe it, and is asked about classes by their descriptions.
 
 Foteinopoulou and Patras 2024, "EmoCLIP: A Vision-Language Method for Zero-Shot Video Facial Expression Recognition"
-(FG, arXiv 2310.16640), section 3. No class is seen in training.
+(FG, arXiv 2310.16640), section 3. No class is seen in training::
 
     v_i        clip           transformer over the frames' class tokens, normalised, (B, D)
     s_i        descriptions   mean of the description's sentences through the text tower, normalised, (B, D)

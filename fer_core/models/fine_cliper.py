@@ -2,7 +2,7 @@
 
 Chen et al. 2024 (ACM MM, arXiv 2407.02157). The parts, the positive and negative texts, the backbone and headline
 scores are public or known from secondary sources; equations are our reading, and each choice is a setting. Both of
-CLIP's towers stay frozen.
+CLIP's towers stay frozen::
 
     t+_c, t-_c     texts            "a person with an expression of {c}" and "… of no {c}", (C, D) each
     f_V            frames           clips through the image tower with layers.video_adapters, normalised mean of frames

@@ -2,7 +2,7 @@
 
 The baseline that parameter-efficient methods are held against. The head follows Wortsman et al. 2022, "Robust
 fine-tuning of zero-shot models" (CVPR, arXiv 2109.01903), section 3: it starts from the prompts' text features, so
-that training starts at zero-shot CLIP.
+that training starts at zero-shot CLIP::
 
     theta      tower            a trainable copy of CLIP's image tower
     f          features         its normalised class token, (B, D)

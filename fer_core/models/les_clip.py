@@ -2,7 +2,7 @@
 
 Fu et al. 2025, "LES-CLIP" (ACM MM). Only the abstract is public: it names the three parts, their purpose (look-alike
 expressions overlap in CLIP's space) and 70.18 % on AffectNet-8. Everything below is one concrete instance of it, our
-reading, and each choice is a setting that the chapter ablates.
+reading, and each choice is a setting that the chapter ablates::
 
     T          texts            one simple prompt a class, encoded once, (C, D)
     experts    layers.Experts   in the image tower: parallel to the MLPs, on its patch tokens before the first block, or

@@ -1,7 +1,7 @@
 """Linear probe: a linear classifier on frozen CLIP features.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision" (arXiv 2103.00020),
-section 3.2 and appendix A. Over CLIP it adds one linear layer in place of the text side.
+section 3.2 and appendix A. Over CLIP it adds one linear layer in place of the text side::
 
     f          features         normalised class token, (B, D)
     W, b       head             (C, D) and (C,)

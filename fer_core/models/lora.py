@@ -1,7 +1,7 @@
 """LoRA: low-rank changes of the image tower's weights, by the library peft.
 
 Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models" (ICLR, arXiv 2106.09685), section 4.1. The weights
-themselves stay frozen.
+themselves stay frozen::
 
     W_0 x + (a / r) B A x      A: (r, d_in) random, B: (d_out, r) zero, in each chosen layer of the image tower
     f            features      class token of the changed tower, normalised, (B, D)

@@ -1,7 +1,7 @@
 """MaPLe: prompts in both towers, those of the image tower made from those of the text tower.
 
 Khattak et al. 2023, "MaPLe: Multi-modal Prompt Learning" (CVPR, arXiv 2210.03117), sections 3.2 and 3.3. CLIP's own
-weights stay frozen.
+weights stay frozen::
 
     P_l         text_prompts[l]     P vectors before the words, anew in each of the first J blocks, (J, P, W_t)
     F_l(P_l)    coupling[l]         Linear(W_t, W_v): the prompts of the image tower's block l, (J, P, W_v)
@@ -52,7 +52,14 @@ class MapleConfig(SupervisedConfig):
 
 
 def deep_words(clip: Clip, classes: Sequence[str], length: int, words: prompts.Words) -> TextTokens:
-    """Tokens of ``"x … x {class}."``: the places of deep text prompts, which stand for the x."""
+    """Tokens of ``"x … x {class}."``: the places of deep text prompts, which stand for the x.
+
+    Args:
+        clip: Whose tokens.
+        classes: Class names.
+        length: How many x there are.
+        words: The form of the class words.
+    """
     return clip.tokens([f"{'x ' * length}{word}." for word in prompts.class_words(classes, words)])
 
 

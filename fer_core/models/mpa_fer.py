@@ -2,7 +2,7 @@
 
 Ma et al. 2025, "Multimodal Prompt Alignment for Facial Expression Recognition" (ICCV, arXiv 2506.21017). Abstract and
 figure captions are public to us; equations and settings are from secondary sources, which agree but where marked.
-CLIP's own weights stay frozen.
+CLIP's own weights stay frozen::
 
     t_c         soft prompt           [SOS] M context vectors, class words, "." [EOS]                    M = 10
     p^l         visual_prompts[l]     vectors after the patches of block l, dropped behind it (eq. 5)    8 a block

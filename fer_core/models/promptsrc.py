@@ -1,7 +1,7 @@
 """PromptSRC: prompts in both towers, held near the frozen CLIP.
 
 Khattak et al. 2023, "Self-regulating Prompts: Foundational Model Adaptation without Forgetting" (ICCV, arXiv
-2307.06948), section 3.2. CLIP's own weights stay frozen.
+2307.06948), section 3.2. CLIP's own weights stay frozen::
 
     P_t, P_v    text_prompts, visual_prompts     T vectors anew in each of the first J blocks of either tower
     f, g        features of the prompted towers; f', g' of the frozen ones, g' the mean over an ensemble of templates

@@ -1,7 +1,7 @@
 """Tip-Adapter and Tip-Adapter-F: a cache of a few labelled images beside zero-shot CLIP.
 
 Zhang et al. 2022, "Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification" (ECCV, arXiv 2207.09519),
-equations 3 to 5. Both towers stay frozen.
+equations 3 to 5. Both towers stay frozen::
 
     F_train     keys                 features of K images of each class, (C K, D)
     L_train     values               their one-hot labels, (C K, C)

@@ -1,7 +1,7 @@
 """Zero-shot CLIP with a template ensemble.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision" (arXiv 2103.00020),
-sections 3.1.2 and 3.1.4. Nothing is added to CLIP and nothing is trained: a class is the mean of its prompts.
+sections 3.1.2 and 3.1.4. Nothing is added to CLIP and nothing is trained: a class is the mean of its prompts::
 
     f           features          normalised class token of the image, (B, D)
     w_i         prototypes[i]     mean of the normalised features of class i's prompts, normalised again, (C, D)

@@ -20,8 +20,8 @@ from fer_core.experiments import trained
 from fer_core.faces import ACTION_UNITS, CODES, identity, scene
 from fer_core.faces.render import portrait
 
-#: What a view is made of, with the least, the greatest and the usual value, whole steps of 0.05 apart: as
-#: :class:`fer_core.faces.scene.Scene` has them.
+#: What a view is made of, with the least, the greatest and the usual value, whole steps of 0.05 apart, in the terms of
+#: :class:`fer_core.faces.scene.Scene`.
 VIEW: dict[str, tuple[float, float, float]] = {
     "turn": (-0.5, 0.5, 0.0),
     "nod": (-0.3, 0.3, 0.0),
