@@ -43,7 +43,8 @@ format: $(VENV)/installed-lint  ## mend style where a tool can, and strip notebo
 	$(BIN)/nbstripout notebooks/*.ipynb
 
 clean:  ## remove what was built, and .venv
-	rm -rf $(VENV) _build book/_generated book/assets/live book/assets/vendor book/extra book/node_modules book/notebooks
+	rm -rf $(VENV) _build book/_generated book/api book/assets/live book/assets/vendor book/extra book/node_modules
+	rm -rf book/notebooks
 	rm -rf .pytest_cache .ruff_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -8,19 +8,20 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
 import fer_core
-from book import stamps
+from book import api_pages, stamps
 from book.layout import Layout
 
 _COLAB = "https://colab.research.google.com/github"
 
 
 def refuse_stale(app: Sphinx) -> None:
-    """Ends the build if an executed notebook does not stand for its sources.
+    """Ends the build if an executed notebook, or a page of the reference, does not stand for its sources.
 
     Raises:
         ExtensionError: Naming each stale page and why it is stale.
     """
-    stale = stamps.stale_pages(Layout(Path(app.srcdir)))
+    layout = Layout(Path(app.srcdir))
+    stale = stamps.stale_pages(layout) | api_pages.stale(layout)
     if stale:
         listed = "; ".join(f"{page} ({reason})" for page, reason in stale.items())
         raise ExtensionError(f"stale pages: {listed}; run `make book`")
@@ -40,6 +41,8 @@ def stamp_page(app: Sphinx, doctree: nodes.document) -> None:
         source = str(app.env.doc2path(page, base=False))
         made_from = [layout.root / name for name in (source, *_included(app, page))]
         parts = [("source", source, stamps.digest_files(made_from, layout.root))]
+        if page.startswith(f"{api_pages.FOLDER}/"):
+            parts.append(("library", None, stamps.library_digest()))
     else:
         stamp = stamps.read(layout.root / notebook.executed)
         assert stamp is not None, "refuse_stale lets no notebook without a stamp through"
