@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from docutils import nodes
 from sphinx import addnodes
@@ -35,10 +35,10 @@ def add_names(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: 
 
 
 def leave_out_foreign(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """Leaves out what another library writes into our classes, as matplotlib does with ``set``."""
-    module = getattr(obj, "__module__", None)
-    foreign = what == "class" and isinstance(module, str) and not module.startswith("fer_core")
-    return True if foreign else None  # None: as autodoc would
+    """Leaves out what others write into our classes: matplotlib its ``set``, named tuples a number for each field."""
+    foreign = what == "class" and inspect.isfunction(obj) and not obj.__module__.startswith("fer_core")
+    numbered = (getattr(obj, "__doc__", None) or "").startswith("Alias for field number")
+    return True if foreign or numbered else None  # None: as autodoc would
 
 
 def show_factories(
@@ -54,14 +54,14 @@ def show_public_bases(app: Sphinx, name: str, obj: type, options: Any, bases: li
 
 
 def resolve_names(app: Sphinx, doctree: nodes.document) -> None:
-    """Gives each reference its target's full name, and turns those to type variables, which mean nothing, into text."""
+    """Gives each reference its target's full name; type variables and aliases, which are no classes, become text."""
     for node in list(doctree.findall(addnodes.pending_xref)):
         if node.get("refdomain") != "py" or node["reftype"] == "mod":
             continue
         node["reftarget"] = target = full_name(node["reftarget"], node.get("py:module"))
         module, _, name = target.rpartition(".")
-        value = vars(sys.modules.get(module or node.get("py:module") or "", object)).get(name)
-        if isinstance(value, TypeVar | ParamSpec):
+        value = getattr(sys.modules.get(module or node.get("py:module", "")), name, None)
+        if node["reftype"] == "class" and not isinstance(value, type | None):
             node.replace_self(nodes.Text(name))
 
 

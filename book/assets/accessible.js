@@ -10,6 +10,8 @@
     icon.querySelector("title")?.remove();
     icon.setAttribute("aria-hidden", "true");
   });
+  // A signature on several lines is laid out as a list of definitions, of which it has none.
+  each(".sig dl, .sig dd", (line) => line.setAttribute("role", "none"));
   // The entries of a list of citations carry a role that a list may not hold, and that has been withdrawn since.
   each(".citation-list > .citation", (entry) => entry.setAttribute("role", "listitem"));
 })();
