@@ -11,6 +11,7 @@ import fer_core
 from book import api_pages, stamps
 from book.layout import Layout
 
+_TEXTS = (".md", ".py", ".yaml", ".ipynb")
 _COLAB = "https://colab.research.google.com/github"
 
 
@@ -61,7 +62,9 @@ def stamp_page(app: Sphinx, doctree: nodes.document) -> None:
 
 def _included(app: Sphinx, page: str) -> list[str]:
     """Files that the page takes in, such as the generated part of the status page, or code that it shows."""
-    return sorted(name for name in app.env.dependencies.get(page, ()) if name.endswith((".md", ".py", ".yaml")))
+    return sorted(
+        name for name in app.env.dependencies.get(page, ()) if name.startswith("book/") and name.endswith(_TEXTS)
+    )
 
 
 def _stamp(parts: list[tuple[str, str | None, str]], ran: str | None) -> nodes.container:
