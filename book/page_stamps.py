@@ -62,9 +62,8 @@ def stamp_page(app: Sphinx, doctree: nodes.document) -> None:
 
 def _included(app: Sphinx, page: str) -> list[str]:
     """Files that the page takes in, such as the generated part of the status page, or code that it shows."""
-    return sorted(
-        name for name in app.env.dependencies.get(page, ()) if name.startswith("book/") and name.endswith(_TEXTS)
-    )
+    found = app.env.dependencies.get(page, ())
+    return sorted(name for name in found if name.startswith("book/") and name.endswith(_TEXTS))
 
 
 def _stamp(parts: list[tuple[str, str | None, str]], ran: str | None) -> nodes.container:
