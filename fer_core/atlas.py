@@ -8,6 +8,7 @@ test faces for maps; the chapter draws them.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from fer_core.records import book_folder, path_of
 KEPT = 800  # test samples whose features are kept
 _PEOPLE = 20
 _BATCH = 256
+
+# Drawn once for all methods that are asked.
+_strong, _hard, _at_rest = (cache(each) for each in (controlled.doses, controlled.disturbed, controlled.resting))
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ def experiment(method: models.Method, people: int = _PEOPLE) -> dict[str, Any]:
         people; ``resting``: by kind of face at rest the share of people called each class, and ``people``.
     """
     classes = method.classes
-    strong = controlled.doses(classes, people)
+    strong = _strong(classes, people)
     said = _probabilities(method, strong.image)
     partner = {one: other for pair in expressions.LOOK_ALIKES for one, other in (pair, pair[::-1])}
     own: dict[str, list[float]] = {}
@@ -167,7 +171,7 @@ def experiment(method: models.Method, people: int = _PEOPLE) -> dict[str, Any]:
 
 
 def _disturbed(method: models.Method, name: str, people: int) -> dict[str, Any]:
-    faces = controlled.disturbed(name, method.classes, people)
+    faces = _hard(name, method.classes, people)
     said = _probabilities(method, faces.image).argmax(1)
     rows = [faces.level == level for level in faces.level.unique(sorted=False).tolist()]
     rows = sorted(rows, key=lambda row: int(row.nonzero()[0]))  # as drawn: from none at all upwards
@@ -181,7 +185,7 @@ def _disturbed(method: models.Method, name: str, people: int) -> dict[str, Any]:
 
 
 def _resting(method: models.Method) -> dict[str, Any]:
-    faces = controlled.resting()
+    faces = _at_rest()
     said = _probabilities(method, faces.image).argmax(1)
     found = {}
     for place, (kind, *_) in enumerate(identity.RESTING_FACES):
