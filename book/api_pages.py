@@ -62,7 +62,16 @@ ROOMS = (
     Room(
         "plots",
         "Figures",
-        ("plots", "plots_records", "plots_faces", "plots_people", "plots_inside", "plots_diagrams", "describe"),
+        (
+            "plots",
+            "plots_records",
+            "plots_faces",
+            "plots_people",
+            "plots_inside",
+            "plots_atlas",
+            "plots_diagrams",
+            "describe",
+        ),
     ),
     Room("widgets", "Widgets", ("widgets",)),
 )

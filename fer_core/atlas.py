@@ -6,11 +6,11 @@ test faces for maps; the chapter draws them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,9 +37,10 @@ class Answers:
     """What a method said.
 
     Args:
-        told: Which run it is (``experiment``, ``method``, ``dataset``, ``profile``, ``seed``, ``config_digest``,
-            ``weights``, ``fingerprint``), ``classes``, ``measures`` (intervals by name), ``similar`` (cosines of class
-            means ``images`` and of class ``texts``), ``controlled`` (of rendered stills), ``versions``, ``commit``.
+        told: Which run it is (``experiment``, ``method``, ``dataset``, ``profile``, ``seed``, ``config``,
+            ``config_digest``, ``weights``, ``fingerprint``), ``classes``, ``measures`` (intervals by name), ``similar``
+            (cosines of class means ``images`` and of class ``texts``), ``controlled`` (of rendered stills),
+            ``versions``, ``commit``.
         features: ``(N, D)`` float16, normalised, of the first test samples.
     """
 
@@ -50,6 +51,30 @@ class Answers:
     def measures(self) -> dict[str, metrics.Interval]:
         """Measures with their intervals."""
         return {name: metrics.Interval(**each) for name, each in self.told["measures"].items()}
+
+    def dose(self, name: str, look_alike: bool = False) -> tuple[list[float], list[float]]:
+        """Intensities of an expression, and the mean probability of it, or of its look-alike, at each."""
+        told = self.told["controlled"]["doses"]
+        return told["levels"], told["look_alike" if look_alike else "own"][name]
+
+    def nuisance(self, name: str) -> tuple[list[float], list[float]]:
+        """Levels of a nuisance, and accuracy in percent at each."""
+        told = self.told["controlled"]["nuisances"][name]
+        return told["levels"], [100 * each["value"] for each in told["war"]]
+
+    def at_rest(self, name: str) -> dict[str, float]:
+        """Share of people without an expression who are called so, by kind of face at rest."""
+        return {kind: told["said"][name] for kind, told in self.told["controlled"]["resting"].items()}
+
+    def excess(self, side: Literal["images", "texts"]) -> float | None:
+        """By how much cosines of look-alikes' class means, or texts, exceed those of other pairs, in the mean."""
+        matrix, classes = self.told["similar"][side], self.told["classes"]
+        if matrix is None:
+            return None
+        alike = np.zeros((len(classes),) * 2, dtype=bool)
+        alike[tuple(np.sort(entanglement.positions(classes, expressions.LOOK_ALIKES), axis=1).T)] = True
+        other = ~alike & np.triu(np.ones_like(alike), 1)
+        return float(np.array(matrix)[alike].mean() - np.array(matrix)[other].mean())
 
 
 def default_folder() -> Path:
@@ -88,9 +113,13 @@ def ask(
     texts = method.class_texts()
     groups = None if test.subjects is None else test.subjects.numpy()[said.index]
     rows = None if texts is None else texts.float().cpu().numpy()
-    keys = ("experiment", "method", "dataset", "profile", "seed", "config_digest", "weights", "fingerprint", "classes")
+    keys = ("experiment", "method", "dataset", "profile", "seed", "config", "config_digest", "weights", "fingerprint")
     told: dict[str, Any] = {key: run[key] for key in keys}
-    told |= {"samples": len(test), "measures": plain(measures(said, test.classes, rows, groups))}
+    told |= {
+        "classes": run["classes"],
+        "samples": len(test),
+        "measures": plain(measures(said, test.classes, rows, groups)),
+    }
     images = entanglement.class_similarity(said.features, said.labels).value
     told["similar"] = {
         "images": images.tolist(), "texts": None if rows is None else entanglement.text_similarity(rows).tolist()
@@ -244,9 +273,6 @@ def read(name: str, folder: Path | str | None = None) -> Answers | None:
 
 
 def is_stale(answers: Answers) -> bool:
-    """Whether the experiment's settings, the CLIP or the data have changed since."""
-    told: Mapping[str, Any] = answers.told
-    if told["experiment"] not in experiments.names():
-        return True
-    settings = experiments.load(told["experiment"]).settings(told["profile"])
-    return running.digest(running.resolve(settings)) != told["config_digest"]
+    """Whether the method was trained with other settings, CLIP or renderer than its experiment has today."""
+    told = answers.told
+    return running.outdated(told["experiment"], told["profile"], {}, told["config"], told["config_digest"])

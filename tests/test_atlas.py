@@ -9,8 +9,8 @@ import torch
 from fer_core import atlas, cli, clip, data, entanglement, experiments
 from fer_core.batch import Batch
 from fer_core.errors import UserError
-from fer_core.experiments import trained
-from fer_core.faces import controlled
+from fer_core.experiments import running, trained
+from fer_core.faces import controlled, expressions
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,28 @@ def test_texts_are_asked_where_there_are_some(answers):
     assert not {"modality gap", "alignment"} & without.measures.keys()
     assert np.diag(with_texts.told["similar"]["texts"]) == pytest.approx(np.ones(8))
     assert without.told["similar"]["texts"] is None
+
+
+def test_excess_is_the_look_alikes_less_the_rest(answers):
+    each = answers["coop-facs-still-8"]
+    matrix, classes = each.told["similar"]["images"], each.told["classes"]
+    alike, rest = [], []
+    for one in range(8):
+        for other in range(one + 1, 8):
+            pair = {classes[one], classes[other]}
+            (alike if any(pair == set(known) for known in expressions.LOOK_ALIKES) else rest).append(matrix[one][other])
+    assert each.excess("images") == pytest.approx(np.mean(alike) - np.mean(rest))
+    assert answers["linear-probe-facs-still-8"].excess("texts") is None
+
+
+def test_controlled_answers_can_be_looked_up(answers):
+    each = answers["coop-facs-still-8"]
+    told = each.told["controlled"]
+    assert each.dose("fear") == (told["doses"]["levels"], told["doses"]["own"]["fear"])
+    assert each.dose("fear", look_alike=True)[1] == told["doses"]["look_alike"]["fear"]
+    levels, values = each.nuisance("turn")
+    assert (len(levels), values[0]) == (4, 100 * told["nuisances"]["turn"]["war"][0]["value"])
+    assert sum(each.at_rest(name)["plain"] for name in each.told["classes"]) == pytest.approx(1)
 
 
 def test_controlled_answers_are_those_of_the_method(kept):
@@ -101,6 +123,10 @@ def test_changed_settings_make_answers_stale(answers):
     assert not atlas.is_stale(first)
     assert atlas.is_stale(atlas.Answers({**first.told, "config_digest": "0" * 16}, first.features))
     assert atlas.is_stale(atlas.Answers({**first.told, "experiment": "gone-facs-still-8"}, first.features))
+    training = {key: value for key, value in first.told["config"]["training"].items() if key != "evaluate_every"}
+    older = {**first.told["config"], "training": training}  # before that setting came, at its default
+    told = {**first.told, "config": older, "config_digest": running.digest(older)}
+    assert not atlas.is_stale(atlas.Answers(told, first.features))
 
 
 def test_what_was_not_kept_is_told(tmp_path, capsys):

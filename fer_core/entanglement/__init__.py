@@ -32,10 +32,10 @@ from fer_core.entanglement.geometry import (
     text_similarity,
     uniformity,
 )
-from fer_core.entanglement.maps import Map, embed, maps, trustworthiness
+from fer_core.entanglement.maps import Map, aligned, embed, maps, trustworthiness
 
 __all__ = [
-    "Bootstrap", "Correlation", "Estimate", "Map", "alignment", "balanced_accuracy", "centroid_scores",
+    "Bootstrap", "Correlation", "Estimate", "Map", "aligned", "alignment", "balanced_accuracy", "centroid_scores",
     "class_similarity", "distance_correlation", "distances", "embed", "entanglement_index", "image_text_confusion",
     "maps", "modality_gap", "neighbour_mixing", "pair_confusion", "positions", "probe", "silhouette", "text_scores",
     "text_similarity", "trustworthiness", "uniformity",

@@ -1,9 +1,9 @@
 """Two-dimensional maps of features, UMAP beside PCA, and how far their neighbourhoods can be trusted."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -59,13 +59,17 @@ def embed(
         from sklearn.decomposition import PCA
 
         return PCA(2, svd_solver="full").fit_transform(unit).astype(np.float32)
+    # One job: with more of them a seed no longer fixes the result.
+    reducer = _umap().UMAP(n_neighbors=neighbours, min_dist=spread, metric="cosine", random_state=seed, n_jobs=1)
+    return np.asarray(reducer.fit_transform(unit.astype(np.float32)), dtype=np.float32)
+
+
+def _umap() -> Any:
     with warnings.catch_warnings():
         # umap tells at its import that it finds no TensorFlow, which only its parametric variant needs.
         warnings.simplefilter("ignore", ImportWarning)
-        from umap import UMAP  # compiles for some 20 seconds at its first import
-    # One job: with more of them a seed no longer fixes the result.
-    reducer = UMAP(n_neighbors=neighbours, min_dist=spread, metric="cosine", random_state=seed, n_jobs=1)
-    return np.asarray(reducer.fit_transform(unit.astype(np.float32)), dtype=np.float32)
+        import umap  # compiles for some 20 seconds at its first import
+    return umap
 
 
 def trustworthiness(features: Array, coordinates: Array, neighbours: int = 15) -> float:
@@ -108,3 +112,51 @@ def maps(features: Array, seeds: Sequence[int] = (0, 1, 2), neighbours: int = 15
         Map("pca", flat, (trustworthiness(features, flat, neighbours),)),
         Map("umap", laid[0], tuple(trustworthiness(features, each, neighbours) for each in laid)),
     ]
+
+
+def aligned(
+    features: Mapping[str, Array], seeds: Sequence[int] = (0,), neighbours: int = 15, spread: float = 0.1
+) -> dict[str, Map]:
+    """UMAP of several methods' features of the same samples in one layout, so that maps can be compared by eye.
+
+    Each map is tied to the one before it: a sample keeps its place as far as its neighbourhoods allow (aligned UMAP of
+    umap-learn).
+
+    Args:
+        features: By method ``(N, D)``, the same N samples in the same order; at least two methods.
+        seeds: The first one's maps are kept.
+        neighbours: Of UMAP and of the trustworthiness.
+        spread: UMAP's ``min_dist``.
+
+    Returns:
+        By method its map, with its trustworthiness for each seed.
+
+    Raises:
+        UserError: If there are fewer than two methods or no seed, samples differ in number, or the neighbourhood does
+            not fit.
+    """
+    rows = {name: unit_rows(each, name).astype(np.float32) for name, each in features.items()}
+    sizes = {len(each) for each in rows.values()}
+    if len(rows) < 2 or len(sizes) != 1 or not seeds:
+        raise UserError(
+            f"expected at least two methods with as many samples each, and a seed, got {len(rows)} with "
+            f"{sorted(sizes)} samples and {len(seeds)} seeds; pass features of the same samples"
+        )
+    (size,) = sizes
+    if not 2 <= neighbours < size / 2:
+        raise UserError(f"neighbours: expected 2 to below {size / 2:g}, got {neighbours}; take fewer, or more samples")
+    same = [{place: place for place in range(size)}] * (len(rows) - 1)
+    laid = []
+    for seed in seeds:
+        reducer = _umap().AlignedUMAP(n_neighbors=neighbours, min_dist=spread, metric="cosine", random_state=seed)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "n_jobs value")  # a seed takes one job, which is what we want
+            laid.append(reducer.fit(list(rows.values()), relations=same).embeddings_)
+    return {
+        name: Map(
+            "umap",
+            np.asarray(laid[0][place], dtype=np.float32),
+            tuple(trustworthiness(each, layout[place], neighbours) for layout in laid),
+        )
+        for place, (name, each) in enumerate(rows.items())
+    }

@@ -59,3 +59,31 @@ def test_umap_is_seeded_and_keeps_neighbourhoods(features):
 def test_what_does_not_fit_is_refused(call, message, features):
     with pytest.raises(UserError, match=message):
         call(features[0])
+
+
+def test_aligned_maps_keep_samples_in_their_places():
+    generator = np.random.default_rng(0)
+    centres = 4 * generator.standard_normal((4, 12))
+    labels = np.arange(120) % 4
+    first = centres[labels] + generator.standard_normal((120, 12))
+    second = first + 0.2 * generator.standard_normal((120, 12))
+    found = entanglement.aligned({"one": first, "two": second}, seeds=(0, 1), neighbours=10)
+    assert list(found) == ["one", "two"]
+    one, two = found["one"], found["two"]
+    assert one.coordinates.shape == (120, 2)
+    assert len(one.trust) == 2
+    assert min(one.trust) > 0.8
+    moved = np.linalg.norm(one.coordinates - two.coordinates, axis=1).mean()
+    apart = np.linalg.norm(one.coordinates - two.coordinates[generator.permutation(120)], axis=1).mean()
+    assert moved < 0.3 * apart
+    assert one.trust[0] == pytest.approx(entanglement.trustworthiness(first, one.coordinates, 10))
+
+
+@pytest.mark.parametrize(("features", "message"), [
+    ({"one": np.ones((40, 3))}, "at least two methods"),
+    ({"one": np.ones((40, 3)), "two": np.ones((39, 3))}, "as many samples"),
+    ({"one": np.ones((20, 3)), "two": np.ones((20, 3))}, "neighbours: expected 2 to below 10"),
+])  # fmt: skip
+def test_aligned_maps_of_other_samples_are_refused(features, message):
+    with pytest.raises(UserError, match=message):
+        entanglement.aligned(features)
