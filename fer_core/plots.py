@@ -220,12 +220,7 @@ def maps(
     drawn, axes = figure(1, len(drawn_maps), height=4.6)
     names = [f"{name}, " for name in names] or [""] * len(drawn_maps)
     for axis, each, name_of in zip(axes.flat, drawn_maps, names, strict=True):
-        # Drawn class after class, the last would cover all others: short runs in turn let each show.
-        for turn in np.array_split(np.random.default_rng(0).permutation(small), 12):
-            for position, name in enumerate(classes):
-                color, marker = look(name, position)
-                chosen = each.coordinates[turn[labels[turn] == position]]
-                axis.scatter(chosen[:, 0], chosen[:, 1], s=13, c=color, marker=marker, linewidths=0, alpha=0.75)
+        scatter_classes(axis, each.coordinates[:small], labels[:small], classes, 13)
         for at in range(small, len(labels)):
             position = int(labels[at])
             color, marker = look(classes[position], position)
@@ -233,14 +228,39 @@ def maps(
             axis.scatter(*place, s=110, c=color, marker=marker, edgecolors="black", linewidths=1.4, zorder=3)
         axis.set(title=f"{name_of}{titles[each.method]}, trustworthiness {_spread(each.trust)}", xticks=[], yticks=[])
         axis.spines[["top", "right"]].set_visible(True)
+    class_legend(drawn, axes[0, 0], classes)
+    return drawn
+
+
+def scatter_classes(
+    axis: Axes, coordinates: np.ndarray, labels: np.ndarray, classes: Sequence[str], size: float
+) -> None:  # fmt: skip
+    """Draws points, each class in its colour and with its marker, so that none covers all others.
+
+    Args:
+        axis: To draw on.
+        coordinates: ``(N, 2)``.
+        labels: ``(N,)``.
+        classes: Class names.
+        size: Of a marker, in square points.
+    """
+    # Drawn class after class, the last would cover all others: short runs in turn let each show.
+    for turn in np.array_split(np.random.default_rng(0).permutation(len(labels)), 12):
+        for position, name in enumerate(classes):
+            color, marker = look(name, position)
+            chosen = coordinates[turn[labels[turn] == position]]
+            axis.scatter(chosen[:, 0], chosen[:, 1], s=size, c=color, marker=marker, linewidths=0, alpha=0.75)
+
+
+def class_legend(drawn: Figure, axis: Axes, classes: Sequence[str]) -> None:
+    """Puts the classes' colours and markers under a figure; ``axis`` is any of its own."""
     handles = []
     for position, name in enumerate(classes):
         color, marker = look(name, position)
-        handles.append(axes[0, 0].scatter([], [], s=40, c=color, marker=marker, label=name, linewidths=0))
+        handles.append(axis.scatter([], [], s=40, c=color, marker=marker, label=name, linewidths=0))
     drawn.legend(
         handles=handles, loc="outside lower center", ncols=min(len(classes), 8), columnspacing=0.9, handletextpad=0.1
     )
-    return drawn
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from fer_core.entanglement import Map
 from fer_core.metrics import Interval
-from fer_core.plots import SERIES, SERIES_MARKERS, figure, look, styled
+from fer_core.plots import SERIES, SERIES_MARKERS, class_legend, figure, scatter_classes, styled
 
 _COLUMNS = 3
 
@@ -26,13 +26,8 @@ def gallery(drawn_maps: Mapping[str, Map], labels: np.ndarray, classes: Sequence
     low, high = every.min(0), every.max(0)
     margin = 0.04 * (high - low)
     drawn, axes = figure(-(-len(drawn_maps) // _COLUMNS), _COLUMNS, height=2.7)
-    order = np.random.default_rng(0).permutation(len(labels))  # drawn class after class, the last would cover the rest
     for axis, (name, each) in zip(axes.flat, drawn_maps.items(), strict=False):
-        for turn in np.array_split(order, 12):
-            for position, label in enumerate(classes):
-                color, marker = look(label, position)
-                chosen = each.coordinates[turn[labels[turn] == position]]
-                axis.scatter(chosen[:, 0], chosen[:, 1], s=6, c=color, marker=marker, linewidths=0, alpha=0.75)
+        scatter_classes(axis, each.coordinates, labels, classes, 6)
         least, most = min(each.trust), max(each.trust)
         trust = f"{least:.2f}" if f"{least:.2f}" == f"{most:.2f}" else f"{least:.2f}–{most:.2f}"
         axis.set_title(f"{name}  ({trust})", fontsize=9.5)
@@ -41,13 +36,7 @@ def gallery(drawn_maps: Mapping[str, Map], labels: np.ndarray, classes: Sequence
         axis.spines[["top", "right"]].set_visible(True)
     for axis in axes.flat[len(drawn_maps) :]:
         axis.set_visible(False)
-    handles = []
-    for position, label in enumerate(classes):
-        color, marker = look(label, position)
-        handles.append(axes[0, 0].scatter([], [], s=40, c=color, marker=marker, label=label, linewidths=0))
-    drawn.legend(
-        handles=handles, loc="outside lower center", ncols=min(len(classes), 8), columnspacing=0.9, handletextpad=0.1
-    )
+    class_legend(drawn, axes[0, 0], classes)
     return drawn
 
 
@@ -66,7 +55,8 @@ def responses(
         ylabel: What the values are.
         reference: A value to compare with, such as chance; drawn as a dashed line.
     """
-    drawn, axes = figure(-(-len(panels) // _COLUMNS), min(_COLUMNS, len(panels)), height=2.5)
+    columns = 2 if len(panels) in (2, 4) else min(_COLUMNS, len(panels))
+    drawn, axes = figure(-(-len(panels) // columns), columns, height=2.5)
     for axis, (title, lines) in zip(axes.flat, panels.items(), strict=False):
         if reference is not None:
             axis.axhline(reference, color="#777777", linestyle="--", linewidth=1)
@@ -96,7 +86,10 @@ def cost(points: Mapping[str, tuple[int, Interval]], ylabel: str) -> Figure:
     drawn, axes = figure(height=4.2)
     axis = axes[0, 0]
     for place, (name, (trained, found)) in enumerate(points.items()):
-        color, marker = SERIES[place % len(SERIES)], SERIES_MARKERS[place // len(SERIES) % len(SERIES_MARKERS)]
+        color, marker = (
+            SERIES[place % len(SERIES)],
+            SERIES_MARKERS[(place + place // len(SERIES)) % len(SERIES_MARKERS)],
+        )
         ends = [[max(found.value - found.low, 0)], [max(found.high - found.value, 0)]]
         axis.errorbar(
             [trained], [found.value], yerr=ends, fmt=marker, color=color, capsize=2.5, linewidth=1.2, label=name
