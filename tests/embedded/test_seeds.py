@@ -48,7 +48,7 @@ def test_scores_are_those_of_the_runs(found, folder, tmp_path):
 
 
 def test_tones_share_out_all_faces(found):
-    count = len(sets.load("facs-still-8", "test", limit=160))
+    count = experiments.load("zero-shot-facs-still-8").settings("smoke").data["limit"]["test"]
     tone = sets.load("facs-still-8", "test", limit=count).tone.numpy()
     sizes = np.bincount(np.minimum((3 * tone).astype(int), 2), minlength=3)
     for method in seeds.METHODS:
