@@ -10,6 +10,10 @@
     icon.querySelector("title")?.remove();
     icon.setAttribute("aria-hidden", "true");
   });
+  // What opens the pages below another one in the side bar is drawn as an arrow alone.
+  each(".has-children > details > summary", (opener) => {
+    opener.setAttribute("aria-label", `pages of ${opener.parentElement.previousElementSibling.textContent}`);
+  });
   // A signature on several lines is laid out as a list of definitions, of which it has none.
   each(".sig dl, .sig dd", (line) => line.setAttribute("role", "none"));
   // The entries of a list of citations carry a role that a list may not hold, and that has been withdrawn since.
