@@ -180,6 +180,8 @@ def parser() -> argparse.ArgumentParser:
                      "writes of the checkpoint that a killed run goes on from (default: 300)")  # fmt: skip
     run.add_argument("--log-dir", metavar="DIR", help="write curves for TensorBoard")
     run.add_argument("--keep-model", action="store_true", help="keep what was trained, too, as safetensors")
+    half = "the same, rounded to half precision: a file of half the size"
+    run.add_argument("--keep-half", dest="keep_model", action="store_const", const="half", help=half)
     run.add_argument("--models", metavar="DIR", help="where to keep it (default: book/models)")
     run.add_argument("--quiet", action="store_true", help="show no progress")
 

@@ -69,12 +69,15 @@ def windows(entropies: np.ndarray, size: int, frames: int, apex: np.ndarray, nam
 
 
 @styled
-def courses(panels: Mapping[str, Mapping[str, np.ndarray]], xlabel: str) -> Figure:
-    """Lines over passes, one panel a measure.
+def courses(
+    panels: Mapping[str, Mapping[str, np.ndarray]], xlabel: str, ticks: Sequence[str] | None = None
+) -> Figure:  # fmt: skip
+    """Lines over passes or other steps, one panel a measure.
 
     Args:
         panels: By measure, by line, ``(P,)`` values.
-        xlabel: What the passes are called.
+        xlabel: What the steps are called.
+        ticks: Names of the P steps; they are counted from 0 without.
     """
     drawn, axes = figure(1, len(panels), 2.7)
     for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
@@ -83,6 +86,8 @@ def courses(panels: Mapping[str, Mapping[str, np.ndarray]], xlabel: str) -> Figu
             axis.plot(values, marker=mark, markersize=4, color=SERIES[place % len(SERIES)], label=name)
         axis.set_title(title, fontsize=9.5)
         axis.set(xlabel=xlabel)
+        if ticks is not None:
+            axis.set_xticks(range(len(ticks)), ticks)
         axis.grid(color="#dddddd", linewidth=0.6)
         if len(lines) > 1:
             axis.legend()

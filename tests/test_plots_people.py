@@ -32,6 +32,8 @@ def test_people_are_sorted_and_gains_and_losses_differ_in_colour():
 def test_courses_and_reliability_have_a_line_each():
     drawn = plots_people.courses({"entropy": {"": np.arange(4.0)}, "both": {"a": np.ones(2), "b": np.zeros(2)}}, "pass")
     assert [len(axis.lines) for axis in drawn.axes] == [1, 2]
+    drawn = plots_people.courses({"odds": {"": np.arange(2.0)}}, "phase", ticks=("onset", "apex"))
+    assert [label.get_text() for label in drawn.axes[0].get_xticklabels()] == ["onset", "apex"]
     rows = np.array([[0.6, 0.5, 10], [0.9, 0.8, 30]])
     drawn = plots_people.reliability({"pain": {"before": rows, "after": rows + 0.01}})
     assert len(drawn.axes[0].lines) == 3  # the diagonal and two

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -135,7 +135,7 @@ def run(
     progress: bool = True,
     checkpoint_seconds: float = engine.CHECKPOINT_SECONDS,
     log_dir: str | Path | None = None,
-    keep_model: bool = False,
+    keep_model: bool | Literal["half"] = False,
     models_dir: str | Path | None = None,
     checkpoints_dir: str | Path | None = None,
 ) -> Record:
@@ -157,7 +157,8 @@ def run(
         progress: Whether to show the course of training.
         checkpoint_seconds: Least time between two writes of the checkpoint.
         log_dir: Folder for TensorBoard's event files; None writes none.
-        keep_model: Whether to keep what was trained, for :func:`fer_core.experiments.trained.load`.
+        keep_model: Whether to keep what was trained, for :func:`fer_core.experiments.trained.load`; ``half`` rounds
+            it to half precision.
         models_dir: The folder for it; ``book/models`` by default.
         checkpoints_dir: The folder of checkpoints; in the cache folder by default.
 
@@ -238,7 +239,7 @@ def run(
     )
     if processes.main:
         if keep_model:
-            logger.info("wrote %s", trained.keep(told.method, record, models_dir))
+            logger.info("wrote %s", trained.keep(told.method, record, models_dir, keep_model == "half"))
         logger.info("wrote %s", records.write(record, records_dir))
         _forget(checkpoint)
     return record

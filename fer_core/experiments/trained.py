@@ -33,22 +33,30 @@ def file_of(record: Path, folder: Path | str | None = None) -> Path:
     return Path(folder or default_folder()) / record.with_suffix(".safetensors")
 
 
-def keep(method: models.Method, record: Record, folder: Path | str | None = None) -> Path:
+def keep(method: models.Method, record: Record, folder: Path | str | None = None, half: bool = False) -> Path:
     """Writes what a run has trained, whole or not at all.
 
     Args:
         method: As the run left it.
         record: The run's.
         folder: ``book/models`` by default.
+        half: Whether to round weights to half precision, for a file of half the size; the method that comes of it
+            computes in single precision all the same, and may differ from the record in a few predictions.
 
     Raises:
-        UserError: If the file cannot be written.
+        UserError: If the file cannot be written, or half precision does not reach as far as a weight.
     """
     path = file_of(record.path, folder)
     told = {name: getattr(record, name) for name in _TOLD}
-    told |= {"classes": list(method.classes), "war": record.metrics["war"], "uar": record.metrics["uar"]}
+    told |= {"classes": list(method.classes), "war": record.metrics["war"], "uar": record.metrics["uar"], "half": half}
+    weights = resuming.weights_of(method)
+    if half:
+        weights = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+        beyond = next((name for name, value in weights.items() if not value.isfinite().all()), None)
+        if beyond is not None:
+            raise UserError(f"{beyond}: expected weights within half precision's 65,504, got larger; keep it whole")
     try:
-        checkpoints.write(path, {_GROUP: resuming.weights_of(method)}, told)
+        checkpoints.write(path, {_GROUP: weights}, told)
     except OSError as error:
         raise UserError(f"models: cannot write {path} ({error}); pass another folder as --models") from error
     return path

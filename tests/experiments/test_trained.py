@@ -19,7 +19,7 @@ def run(ferplus, tmp_path):
     def call(name, **options):
         return experiments.run(
             name, "smoke", device="cpu", data_root=ferplus, overrides=UNTRAINED, records_dir=tmp_path / "records",
-            keep_model=True, models_dir=tmp_path / "models", progress=False, **options,
+            **{"keep_model": True, "models_dir": tmp_path / "models", "progress": False, **options},
         )  # fmt: skip
 
     return call
@@ -39,6 +39,30 @@ def test_a_kept_method_says_what_the_record_says(run, ferplus, tmp_path, name):
     said = engine.evaluate(method, data.loader(test, transform, 24, seed=0), precision=precision)
     assert np.array_equal(said.logits.argmax(1), record.predicted.classes)
     assert np.array_equal(said.labels, record.predicted.labels)
+
+
+def test_half_precision_halves_the_file_and_rounds_each_weight(run, tmp_path):
+    record = run("les-clip-ferplus")
+    whole = kept(tmp_path, record)
+    half = trained.file_of(record.path, tmp_path / "half")
+    run("les-clip-ferplus", keep_model="half", models_dir=tmp_path / "half", force=True)
+    assert trained.read(half)["half"]
+    assert not trained.read(whole)["half"]
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    rounded = dict(trained.open_file(half).named_parameters())
+    for name, weight in trained.open_file(whole).named_parameters():
+        assert rounded[name].dtype == torch.float32
+        assert torch.equal(rounded[name], weight.half().float() if weight.requires_grad else weight)
+
+
+def test_a_weight_beyond_half_precision_is_refused_and_nothing_written(run, tmp_path):
+    record = run("linear-probe-ferplus")
+    method = trained.open_file(kept(tmp_path, record))
+    with torch.no_grad():
+        next(each for each in method.parameters() if each.requires_grad).view(-1)[0] = 1e5
+    with pytest.raises(UserError, match="expected weights within half precision's 65,504"):
+        trained.keep(method, record, tmp_path / "half", half=True)
+    assert not (tmp_path / "half").exists()
 
 
 def test_a_run_found_again_still_keeps_its_method(run, tmp_path):
