@@ -285,7 +285,8 @@ function render({ model, el }) {
     make("fieldset", {}, make("legend", {}, "Camera"), once.label, on.label, use, shutter, stop),
   );
   const root = make(
-    "div", { class: "fer-camera" },
+    // JupyterLab's keys, Ctrl+V among them, would change its cells.
+    "div", { class: "fer-camera", "data-lm-suppress-shortcuts": "true" },
     make("p", {}, "Model: ", make("strong", {}, model.get("title"))), need, controls, status, make("div", { class: "fer-result" }, shown.stage, shown.answer),
   );
   if (!model.get("placed")) {
@@ -303,8 +304,6 @@ function render({ model, el }) {
     event.stopPropagation();
     take(event.clipboardData.files);
   });
-  // JupyterLab's keys, Ctrl+V among them, would change its cells.
-  root.querySelectorAll("button, input, [tabindex]").forEach((each) => each.setAttribute("data-lm-suppress-shortcuts", "true"));
   el.append(root);
   refresh();
 

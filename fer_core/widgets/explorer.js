@@ -99,7 +99,8 @@ function render({ model, el }) {
       "the one you read and its neighbours, for a table of them; Escape lets go.",
   );
   const boxes = make("fieldset", {}, make("legend", {}, "Show"));
-  const root = make("div", { class: "fer-explorer" });
+  // JupyterLab's keys would change its cells.
+  const root = make("div", { class: "fer-explorer", "data-lm-suppress-shortcuts": "true" });
   el.append(root);
 
   const visible = (i) => model.get("shown")[labels[i]];

@@ -138,7 +138,8 @@ function render({ model, el }) {
   const tables = ["fer-said", "fer-fits", "fer-changed"].map((name) => make("table", { class: name }));
 
   el.append(make(
-    "div", { class: "fer-player", role: "group", "aria-label": model.get("title") },
+    // JupyterLab's keys would change its cells.
+    "div", { class: "fer-player", role: "group", "aria-label": model.get("title"), "data-lm-suppress-shortcuts": "true" },
     make("div", { class: "fer-top" }, make("label", {}, "clip ", select), steps.row), status,
     make("div", { class: "fer-columns" }, make("div", { class: "fer-face" }, face, frames.row), time.chart),
     tables[0], make("div", { class: "fer-halves" }, sure.chart, says.chart),

@@ -140,7 +140,9 @@ function render({ model, el }) {
     "div", { class: "fer-right" }, make("div", { class: "fer-buttons", role: "group", "aria-label": "expressions" }, ...buttons), table,
     make("p", {}, "Action units whose phrases fit better than they usually do (standard deviations):"), phrases,
   );
-  el.append(make("div", { class: "fer-studio" }, left, right, make("div", { class: "fer-sliders" }, ...groups)));
+  // JupyterLab's keys would change its cells.
+  const looks = { class: "fer-studio", "data-lm-suppress-shortcuts": "true" };
+  el.append(make("div", looks, left, right, make("div", { class: "fer-sliders" }, ...groups)));
 
   function draw({ image, probabilities, fits, place }) {
     const side = Math.round(Math.sqrt(image.length / 3));

@@ -41,3 +41,15 @@ def show(page, widget, style=""):
     packed = {name: base64.b64encode(value).decode() for name, value in state.items() if isinstance(value, bytes)}
     page.evaluate(PAGE, [{name: value for name, value in state.items() if name not in packed}, packed])
     return wrong
+
+
+def reached_by_jupyterlab(page):
+    """What may have the focus while a press of a key still reaches JupyterLab's cells, as HTML.
+
+    JupyterLab's keys stop at the first of an element and those around it with this attribute.
+    """
+    focusable = ":is(button, input, select, textarea, [tabindex])"
+    found = (
+        f"[...document.querySelectorAll('{focusable}')].filter(each => !each.closest('[data-lm-suppress-shortcuts]'))"
+    )
+    return page.evaluate(f"{found}.map(each => each.outerHTML.slice(0, 80))")

@@ -145,6 +145,7 @@ def test_it_works_by_mouse_and_keyboard(widget, width, chromium):
 
     page.evaluate("model.set('shown', [true, true, true])")
     assert page.get_by_label("surprise").is_checked()
+    assert widget_pages.reached_by_jupyterlab(page) == []
     box = area.locator("canvas").bounding_box()
     page.mouse.move(box["x"] + 14, box["y"] + box["height"] - 14)
     assert told.inner_text() == "fear: face 0"

@@ -188,6 +188,7 @@ def test_by_keyboard_it_says_what_the_course_holds(width, theme, widget, course,
     page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
     wrong = widget_pages.show(page, widget, THEMES[theme])
     assert page.get_by_role("group", name="A person").count() == 1
+    assert widget_pages.reached_by_jupyterlab(page) == []
     _check(page, course, 0, 0)
 
     page.get_by_label("clip").focus()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import widget_pages
 from asking import answer, packed
 
 from book import assets, live
@@ -234,6 +235,7 @@ def _expected(kept, tower, units):
 def test_it_works_by_keyboard_and_says_what_python_says(root, width, opened, folder, kept, tower):
     page = opened(root, width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert widget_pages.reached_by_jupyterlab(page) == []
     assert "the models are loaded then" in page.get_by_role("status").inner_text()
     before = page.get_by_role("row", name="surprise").inner_text()
 
