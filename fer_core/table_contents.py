@@ -14,6 +14,7 @@ _STILLS = (
     "full-fine-tuning", "les-clip", "mpa-fer",
 )  # fmt: skip
 _SHOTS = (1, 2, 4, 8, 16)
+_NOISE = (0.2, 0.4, 0.6)
 _FEW_SHOT = (
     "zero-shot", "linear-probe", "coop", "maple", "promptsrc", "clip-adapter", "tip-adapter", "les-clip", "mpa-fer",
 )  # fmt: skip
@@ -71,6 +72,18 @@ def _few(dataset: str) -> tuple[Column, ...]:
         Column(f"war_{shots}", f"{shots} a class", dataset, "war", overrides=(("data.shots", shots), *longer))
         for shots in _SHOTS
     )
+
+
+def _noisy(dataset: str) -> tuple[Column, ...]:
+    """WAR after training on labels of which such shares are wrong: for a look-alike, or for any class."""
+    return tuple(
+        Column(
+            f"war_{to}_{share}", f"{share:.0%} {words}", dataset, "war",
+            overrides=(("data.label_noise.share", share), ("data.label_noise.to", to)),
+        )
+        for to, words in (("look-alike", "look-alike"), ("any", "any class"))
+        for share in _NOISE
+    )  # fmt: skip
 
 
 def _by_people(titles: Mapping[str, str], overrides: Overrides = ()) -> tuple[Column, ...]:
@@ -187,6 +200,13 @@ DEFINITIONS = (
         "WAR in percent on FERPlus after training on so many of each class, others for each seed.",
         _few("ferplus"),
         tuple(Ours(method) for method in _FEW_SHOT),
+    ),
+    Definition(
+        "label-noise-facs-still-8",
+        "WAR in percent on rendered faces, whose test labels are right, after training on labels some of which are "
+        "wrong, others for each seed: for a look-alike, where the class has one, or for any other class.",
+        (Column("war", "right labels", "facs-still-8", "war"), *_noisy("facs-still-8")),
+        tuple(Ours(method) for method in _STILLS if method != "zero-shot"),
     ),
     Definition(
         "across-facs-ferplus",

@@ -83,6 +83,11 @@ class FaceDataset(Dataset[Batch], ABC):
         """
         raise NotImplementedError(f"{self.name} draws no frames")
 
+    @property
+    def pixels(self) -> str:
+        """Digest of the pictures alone: data sets that differ in their labels, but in no picture, share it."""
+        return self.fingerprint
+
     def length(self, position: int) -> int:
         """Number of frames that a clip has; raises as :meth:`every_frame`."""
         raise NotImplementedError(f"{self.name} draws no frames")

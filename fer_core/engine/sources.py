@@ -144,7 +144,7 @@ class Features(Source):
         self.device = pixels.processes.device
         transform = pixels.transform
         made_from = {
-            "weights": clip.weights, "data": self.dataset.fingerprint, "split": self.dataset.split,
+            "weights": clip.weights, "data": self.dataset.pixels, "split": self.dataset.split,
             "size": transform.image_size, "mean": transform.mean.flatten().tolist(),
             "std": transform.std.flatten().tolist(),
             "patches": patches, "precision": precision, "device": self.device.type,

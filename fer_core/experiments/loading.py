@@ -56,7 +56,7 @@ class Settings:
         data: Options of the data set; and of any: ``limit`` (most samples, by split) makes a class-balanced subset,
             ``annotations`` (``data.annotations.AnnotatorOptions``) adds landmarks and parsing maps, ``descriptions``
             (a file of ``fer-core describe clips``) gives captions, ``shots`` takes so many training samples of each
-            class, others for each seed.
+            class, and ``label_noise`` (``data.LabelNoise``) mislabels some, others for each seed.
         model: The method's config.
         training: The engine's ``Training``.
         source: Name of the method that is trained, where ``method`` is a test-time method; ``model`` and ``training``

@@ -1,4 +1,4 @@
-"""Opens the splits that a run needs: of its data set, or its training data of another one, or few samples a class."""
+"""Opens the splits that a run needs: its own, another set to train on, few samples a class, wrong labels."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,27 +12,33 @@ from fer_core.descriptions.captioned import Captioned
 from fer_core.errors import UserError
 from fer_core.experiments.loading import Settings
 
-# Options of `data` that any data set takes: most samples, training samples of each class, who finds landmarks and
-# parsing maps, a file of descriptions.
-_OURS = ("limit", "shots", "annotations", "descriptions")
+# Options of `data` that any data set takes: most samples, training samples of each class, wrong training labels, who
+# finds landmarks and parsing maps, a file of descriptions.
+_OURS = ("limit", "shots", "label_noise", "annotations", "descriptions")
+_OF_TRAINING = ("shots", "label_noise")
 
 
 def splits(settings: Settings, root: str | Path | None, seed: int) -> tuple[dict[str, data.FaceDataset], str]:
     """The splits that a run trains on, is validated on and tested on, and the digest of their fingerprints.
 
-    Few samples a class (``data.shots``) are drawn anew for each seed, after the fingerprints were taken: seeds of one
-    experiment are runs on the same data.
+    Few samples a class (``data.shots``) and wrong labels (``data.label_noise``) are drawn anew for each seed, after the
+    fingerprints were taken: seeds of one experiment are runs on the same data.
 
     Raises:
         UserError: If a data set, option or file is not what it should be.
     """
-    if settings.train_on and settings.data.get("shots") is not None:
-        raise UserError("data.shots: expected the training data's option, as train_on is set; say train_on.shots")
+    misplaced = next((key for key in _OF_TRAINING if settings.data.get(key) is not None), None)
+    if settings.train_on and misplaced is not None:
+        raise UserError(
+            f"data.{misplaced}: expected the training data's option, as train_on is set; say train_on.{misplaced}"
+        )
     opened = {split: _open(*_whence(settings, split), split, root) for split in data.SPLITS}
     fingerprint = config.digest({split: dataset.fingerprint for split, dataset in opened.items()})
     _, own = _whence(settings, "train")
     if own.get("shots") is not None:
         opened["train"] = data.few(opened["train"], own["shots"], seed)
+    if own.get("label_noise") is not None:
+        opened["train"] = data.Mislabelled(opened["train"], _label_noise(own["label_noise"]), seed)
     return opened, fingerprint
 
 
@@ -80,6 +86,8 @@ def options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
             own[key] = Path(value).name
     kept = {key: given[key] for key in ("limit", "shots") if given.get(key) is not None}
+    if given.get("label_noise") is not None:
+        kept["label_noise"] = config.plain(_label_noise(given["label_noise"]))
     if "descriptions" in given:
         kept["descriptions"] = Path(given["descriptions"]).name
     if "annotations" in given:
@@ -87,6 +95,10 @@ def options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         built = config.build(annotations.AnnotatorOptions, given["annotations"], "data.annotations")
         kept["annotations"] = {"name": built.name, "several": built.several}
     return config.plain({**own, **kept})
+
+
+def _label_noise(given: Mapping[str, Any]) -> data.LabelNoise:
+    return config.build(data.LabelNoise, given, "data.label_noise")
 
 
 def _open(name: str, given: Mapping[str, Any], split: str, root: str | Path | None) -> data.FaceDataset:

@@ -414,3 +414,26 @@ def test_other_classes_are_asked_through_their_texts(tmp_path):
         smoke("linear-probe-facs-clip-11", tmp_path, {**train_on, **data_options})
     with pytest.raises(UserError, match=r"expected train_on\.dataset, got none"):
         smoke("coop-ferplus", tmp_path, {"train_on.limit": 3})
+
+
+def test_training_labels_may_be_wrong_and_others_are_not(tmp_path, monkeypatch):
+    seen = []
+    fit = engine.fit
+    monkeypatch.setattr(engine, "fit", lambda method, *splits, **names: seen.append(splits) or fit(
+        method, *splits, **names
+    ))  # fmt: skip
+    noise = {"data.label_noise.share": 0.5, "data.label_noise.to": "any"}
+    one, other = (smoke("linear-probe-facs-still-8", tmp_path, noise, seed) for seed in (0, 1))
+    for train, validation, test, *_ in seen:
+        assert int(train.wrong.sum()) == 32
+        right = data.open("facs-still-8", "train", limit=64).labels
+        assert torch.equal(train.labels != right, train.wrong)
+        for split in (validation, test):
+            assert torch.equal(split.labels, data.open("facs-still-8", split.split, limit=len(split)).labels)
+    assert not torch.equal(seen[0][0].labels, seen[1][0].labels)
+    assert one.fingerprint == other.fingerprint
+    assert one.config["data"]["label_noise"] == {"share": 0.5, "to": "any"}
+    with pytest.raises(UserError, match="expected a share above 0 and up to 1, got 2"):
+        smoke("linear-probe-facs-still-8", tmp_path, {"data.label_noise.share": 2})
+    with pytest.raises(UserError, match=r"train_on is set; say train_on\.label_noise"):
+        smoke("coop-facs-clip-11", tmp_path, {"train_on.dataset": "facs-still-8", **noise})
