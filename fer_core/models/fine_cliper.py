@@ -14,9 +14,9 @@ CLIP's towers stay frozen::
     L            = CE(z, y) + lambda mean_m CE(z_m, y) + mu mean_c BCE(z_c, c = y) + nu L_D
 
 L_D contrasts f_V with the descriptions of the batch, in both directions; it lets descriptions teach without being
-needed in the test. Class words in descriptions are masked unless that is switched off. Our reading: t is learned, as a
-CLIP that hardly hears the word "no" puts both texts of a class so near that its own scale leaves no odds; lambda = 0.5,
-mu = 0; the class token of each frame is normalised, then averaged; 12 sets of three AIM adapters, 10.65 million numbers
+needed in the test. Class words in descriptions are masked unless that is switched off. Our reading: t is learned, and
+starts at exp(t) = CLIP's own scale / mean |t+_c - t-_c|, as a CLIP that hardly hears the word "no" puts both texts of a
+class so near that its own scale leaves no odds, and no gradient to raise it by; lambda = 0.5, mu = 0; the class token of each frame is normalised, then averaged; 12 sets of three AIM adapters, 10.65 million numbers
 with ViT-B/16, two of which come near the 20 million that the paper reports.
 
 Reproduces the rows "FineCLIPER" of the tables on DFEW, FERV39k and MAFW.
@@ -58,7 +58,8 @@ class FineCliperConfig(SupervisedConfig):
         max_frames: Most frames of a clip.
         shared_maps: One set of adapters for parsing maps and landmarks, in place of one each.
         fusion: Weights of the streams: ``learned``, or ``even``.
-        scale: exp(t): ``learned`` from CLIP's own on, or held at ``clip``'s.
+        scale: exp(t): learned from where the odds ``spread`` as CLIP's own logits do, ``learned`` from CLIP's own scale
+            on, or held at ``clip``'s.
         stream_weight: lambda, of each stream's own cross-entropy.
         binary_weight: mu, of the binary cross-entropy over classes.
         description_weight: nu, of the contrast with descriptions; 0 leaves it out.
@@ -77,7 +78,7 @@ class FineCliperConfig(SupervisedConfig):
     max_frames: int = 16
     shared_maps: bool = True
     fusion: Literal["learned", "even"] = "learned"
-    scale: Literal["learned", "clip"] = "learned"
+    scale: Literal["spread", "learned", "clip"] = "spread"
     stream_weight: float = 0.5
     binary_weight: float = 0.0
     description_weight: float = 0.0
@@ -128,7 +129,10 @@ class FineCliper(Method):
         self.describe = Bottleneck(clip.embed_dim, max(1, clip.embed_dim // 4)) if uses_text else None
         learned = config.fusion == "learned" and len(config.streams) > 1
         self.fusion = nn.Parameter(torch.zeros(len(config.streams)), requires_grad=learned)
-        self.log_scale = nn.Parameter(torch.tensor(clip.logit_scale).log(), requires_grad=config.scale == "learned")
+        start = torch.tensor(clip.logit_scale).log()
+        if config.scale == "spread":
+            start = start - self.texts().norm(dim=1).mean().clamp_min(1e-4).log().cpu()
+        self.log_scale = nn.Parameter(start, requires_grad=config.scale != "clip")
         self.to(clip.device)
 
     def set_of(self, stream: str) -> str:
@@ -212,14 +216,17 @@ class FineCliper(Method):
 
     # --- scores
 
+    def texts(self) -> Tensor:
+        """What features are multiplied with, ``(C, D)``: the difference of a class' two texts, or one of them."""
+        yes, no = self.positive, self.negative
+        return {"both": yes - no, "positive": yes, "negative": -no}[self.config.texts]
+
     def score(self, feature: Tensor) -> Tensor:
         """``(B, C)`` log-odds that each expression is there, by one stream's features ``(B, D)``.
 
         The texts are subtracted, not the cosines: of two numbers that are nearly equal, less would be left to fp32.
         """
-        yes, no = self.positive, self.negative
-        texts = {"both": yes - no, "positive": yes, "negative": -no}[self.config.texts]
-        return cosine_logits(feature, texts, self.log_scale.exp())
+        return cosine_logits(feature, self.texts(), self.log_scale.exp())
 
     def weights(self, streams: Sequence[str]) -> Tensor:
         """The weights of some streams, summing to 1."""

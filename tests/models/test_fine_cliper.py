@@ -45,6 +45,19 @@ def test_a_score_is_the_log_odds_of_two_texts(tiny_clip, classes, make_batch):
             torch.testing.assert_close(output.logits[number, column].sigmoid(), chance, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("texts", ["both", "positive", "negative"])
+def test_odds_spread_at_the_start_as_logits_of_clip_do(texts, tiny_clip, classes):
+    yes, no = (tiny_clip.fixed_texts(rows) for rows in prompts.positive_negative(classes))
+    method = built(tiny_clip, classes, texts=texts)
+    spread = (yes - no).norm(dim=1).mean() if texts == "both" else 1.0
+    torch.testing.assert_close(method.log_scale.exp() * spread, torch.tensor(tiny_clip.logit_scale))
+    assert method.log_scale.requires_grad
+    for scale, trained in (("learned", True), ("clip", False)):
+        other = built(tiny_clip, classes, texts=texts, scale=scale)
+        torch.testing.assert_close(other.log_scale.exp(), torch.tensor(tiny_clip.logit_scale))
+        assert other.log_scale.requires_grad == trained
+
+
 @pytest.mark.parametrize(("texts", "sign"), [("positive", 1), ("negative", -1)])
 def test_one_kind_of_text_alone(texts, sign, tiny_clip, classes, make_batch):
     method, batch = stirred(built(tiny_clip, classes, streams=("frames",), texts=texts)), make_batch(3, frames=2)
