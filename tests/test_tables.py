@@ -186,7 +186,7 @@ def test_an_ablation_is_a_table(tmp_path):
     rows = experiments.load("les-clip-facs-still-8").ablations["parts"].rows
     assert [row.method for row in table.rows] == list(rows)
     assert "fer-core run zero-shot-facs-still-8 --profile full" in table.rows[0].cells[0].note
-    common = "--set data.limit.train=2000 --set training.evaluate_every=5 --set training.precision=fp32"
+    common = "--set data.limit.train=2000 --set training.evaluate_every=5"
     assert f"{common} --set model.discrimination=false" in table.rows[1].cells[0].note
     with pytest.raises(UserError, match="did you mean 'les-clip-facs-still-8:parts'"):
         tables.build("les-clip-facs-still-8:part")

@@ -52,7 +52,7 @@ class Experts(nn.Module):
 
     def __init__(
         self, width: int, classes: int, count: int = 4, bottleneck: int = 16, top: int = 2, dropout: float = 0.1,
-        scale: float = 0.1,
+        scale: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
         if not 1 <= top <= count:

@@ -53,12 +53,12 @@ class LesClipConfig(SupervisedConfig, PromptConfig):
         expert_width: Their inner width, r.
         expert_top: How many an image is sent to, k.
         expert_dropout: Of their inner layer.
-        expert_scale: Start of the factor on what they add.
+        expert_scale: Start of the factor on what they add; 0.1 and 1 are rows of the ablation ``start``.
         first_block: With ``blocks``: the first block that has experts; all later ones have them too.
         sensitive: Whether the router hears what the class token tells of the classes.
         discrimination: Whether classes ask the patches.
         discrimination_width: Width of queries, keys and values, h.
-        discrimination_strength: Start of the factor on what they see.
+        discrimination_strength: Start of the factor on what they see; likewise.
         subtract: Whether what confusable classes share is taken away.
         contrast: Weight of the label-aware contrast.
         similar: Weight of the similar-emotion term.
@@ -79,12 +79,12 @@ class LesClipConfig(SupervisedConfig, PromptConfig):
     expert_width: int = 16
     expert_top: int = 2
     expert_dropout: float = 0.1
-    expert_scale: float = 0.1
+    expert_scale: float = 1.0
     first_block: int = 0
     sensitive: bool = True
     discrimination: bool = True
     discrimination_width: int = 64
-    discrimination_strength: float = 0.1
+    discrimination_strength: float = 1.0
     subtract: bool = True
     contrast: float = 1.0
     similar: float = 0.5
