@@ -8,10 +8,12 @@ from book import matrix
 from fer_core import tables
 from fer_core.tables import Cell, Row, Table
 
-# Other pages show what these are about: baselines, all methods, what is kept besides expressions, who collapsed.
+# Other pages show what these are about: baselines, all methods, what is kept besides expressions, who collapsed, wrong
+# labels, why methods of other papers end where they do.
 ELSEWHERE = {
     "baselines-facs-still-8", "baselines-ferplus", "generality-facs-still-8", "methods",
-    "personalisation-facs-collapse",
+    "personalisation-facs-collapse", "label-noise-facs-still-8", "coop-facs-still-8:length",
+    "maple-facs-still-8:length", "promptsrc-facs-still-8:hold",
 }  # fmt: skip
 FULL = (0, 1, 2)
 REPRODUCED, NOT_RUN, PUBLISHED = Cell("reproduced", "1"), Cell("not run", "not run"), Cell("published", "2")
