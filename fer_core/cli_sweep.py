@@ -23,7 +23,7 @@ def add_command(
         whole_numbers: Reads ``0,1,2``.
     """
     sweep = command("sweep", _sweep, "run a grid of experiments, seeds, folds and settings, and gather the scores")
-    sweep.add_argument("experiments", metavar="EXPERIMENT", nargs="+", help="names; * stands for anything: 'coop-*'")
+    sweep.add_argument("experiments", metavar="EXPERIMENT", nargs="*", help="names; * stands for anything: 'coop-*'")
     sweep.add_argument("--profile", default="quick", help="smoke, quick (default), full or paper")
     sweep.add_argument("--seed", "--seeds", type=whole_numbers, default=[0], metavar="N[,N...]", help="(default: 0)")
     sweep.add_argument("--fold", "--folds", type=whole_numbers, default=[], metavar="N[,N...]", help="folds, if any")
@@ -32,6 +32,8 @@ def add_command(
     sweep.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all runs")
     ablation = "run the rows of the experiments' ablations, these or all"
     sweep.add_argument("--ablation", action="append", default=[], metavar="NAME", help=ablation)
+    shown_in = "run what fills the rows of a table; * stands for anything; EXPERIMENTs choose among its runs"
+    sweep.add_argument("--table", action="append", default=[], metavar="NAME", help=shown_in)
     sweep.add_argument("--at-once", type=int, default=1, metavar="N", help="runs at a time on this machine")
     sweep.add_argument("--device", default="auto", help="auto (default), cpu, cuda")
     sweep.add_argument("--data-root", metavar="FOLDER", help="where licensed data lies (default: $FER_DATA_ROOT)")
@@ -55,8 +57,9 @@ def _sweep(arguments: argparse.Namespace) -> int | None:
         raise UserError(f"--grid: expected a list of values for {wrong}, got {varied[wrong]!r}; write {wrong}=[A,B]")
     common = experiments.parse_overrides(arguments.set)
     jobs = sweeps.grid(
-        arguments.experiments, arguments.profile, arguments.seed, arguments.fold, varied, common, arguments.ablation
-    )
+        arguments.experiments, arguments.profile, arguments.seed, arguments.fold, varied, common, arguments.ablation,
+        arguments.table,
+    )  # fmt: skip
     if arguments.dry_run:
         print(json.dumps([job.__dict__ for job in jobs], indent=1) if arguments.json else "\n".join(map(str, jobs)))
         return None

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from fer_core import experiments
+from fer_core import experiments, tables
 from fer_core.errors import Stopped, UserError, unknown
 from fer_core.records import Record
 
@@ -92,31 +92,58 @@ def grid(
     settings: Mapping[str, Sequence[Any]] | None = None,
     common: Mapping[str, Any] | None = None,
     ablations: Sequence[str] = (),
+    shown_in: Sequence[str] = (),
 ) -> list[Job]:
     """Every combination, as jobs; wrong names and settings are told before the first of them runs.
 
     Args:
-        patterns: Names of experiments, where ``*`` stands for anything: ``coop-*``.
+        patterns: Names of experiments, where ``*`` stands for anything: ``coop-*``. None are needed with ``shown_in``,
+            where they choose among its runs.
         profile: A profile; experiments that a pattern found and that have no such profile are left out.
         seeds: Seeds.
         folds: Folds, for data sets that have some; empty for the experiment's own.
         settings: Values to try, by dotted key.
         common: Settings of all jobs, by dotted key.
         ablations: Names of the experiments' ablations, or ``all``: their rows are run, each kind of run once.
+        shown_in: Names of tables, where ``*`` stands for anything: what fills their rows is run, each kind of run once.
 
     Raises:
         UserError: If a name, profile or setting is not known, or a pattern finds nothing.
     """
+    if ablations and shown_in:
+        raise UserError("expected ablations or tables, got both; an ablation is the table EXPERIMENT:ABLATION, too")
+    if not patterns and not shown_in:
+        raise UserError("expected experiments or tables to run, got neither; name one")
     varied = dict(settings or {})
     if folds:
         varied["data.fold"] = list(folds)
+    rows = _filling(shown_in, patterns, profile) if shown_in else _rows(_names(patterns, profile), ablations)
     jobs = []
-    for name, own in _rows(_names(patterns, profile), ablations):
+    for name, own in rows:
         for values in itertools.product(*varied.values()):
             overrides = {**(common or {}), **own, **dict(zip(varied, values, strict=True))}
             experiments.resolve(experiments.load(name).settings(profile, overrides))
             jobs += [Job(name, profile, seed, overrides) for seed in seeds]
     return jobs
+
+
+def _filling(shown_in: Sequence[str], patterns: Sequence[str], profile: str) -> list[tuple[str, dict[str, Any]]]:
+    """Experiments with the settings that fill tables."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for pattern in shown_in:
+        named = [name for name in tables.names() if name == pattern or fnmatchcase(name, pattern)]
+        if not named:
+            raise unknown("table", pattern, tables.names())
+        for name in named:
+            found += [each for each in tables.runs(name, profile) if each not in found]
+    wanted = _names(patterns, profile)
+    chosen = found if not patterns else [each for each in found if each[0] in wanted]
+    if not chosen:
+        raise UserError(
+            f"expected rows of the profile {profile} in {', '.join(shown_in)}, got none of these experiments; choose "
+            "full or paper, and experiments that the table shows"
+        )
+    return chosen
 
 
 def _rows(names: Sequence[str], ablations: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:

@@ -21,7 +21,9 @@ from fer_core.records import Record
 from fer_core.table_contents import DEFINITIONS
 from fer_core.table_definitions import Column, Definition, Ours, Theirs
 
-__all__ = ["Cell", "Column", "Definition", "Ours", "Row", "Table", "Theirs", "build", "caption", "fill", "names"]
+__all__ = [
+    "Cell", "Column", "Definition", "Ours", "Row", "Table", "Theirs", "build", "caption", "fill", "names", "runs",
+]  # fmt: skip
 
 # The scores of records that published metrics are compared with; accuracy is what WAR is.
 _SCORES = {"WAR": "war", "accuracy_%": "war", "accuracy_%_derived": "war", "UAR": "uar", "F1": "f1"}
@@ -110,6 +112,35 @@ def caption(name: str) -> str:
     return _definition(name).caption
 
 
+def runs(name: str, profile: str = "full") -> list[tuple[str, dict[str, Any]]]:
+    """The runs that fill the rows of ours: experiments with their settings by dotted key, each once.
+
+    Args:
+        name: One of :func:`names`.
+        profile: Only rows of this profile.
+
+    Raises:
+        UserError: If there is no such table.
+    """
+    definition = _definition(name)
+    ours = [row for row in definition.rows if isinstance(row, Ours) and row.profile == profile]
+    asked = [_asked(row, column) for row in ours for column in definition.columns]
+    found: list[tuple[str, dict[str, Any]]] = []
+    for experiment, settings in asked:
+        if _exists(experiment, profile) and (experiment, settings) not in found:
+            found.append((experiment, settings))
+    return found
+
+
+def _asked(row: Ours, column: Column) -> tuple[str, dict[str, Any]]:
+    """The experiment that fills a cell, and its settings."""
+    return f"{row.method}-{column.dataset}", {**dict(row.overrides), **dict(column.overrides)}
+
+
+def _exists(experiment: str, profile: str) -> bool:
+    return experiment in experiments.names() and profile in experiments.load(experiment).profiles
+
+
 def _definition(name: str) -> Definition:
     experiment, colon, ablation = name.partition(":")
     if colon and experiment in experiments.names() and ablation in experiments.load(experiment).ablations:
@@ -166,17 +197,15 @@ class _Measured:
     """The records of one experiment, profile and settings that a cell may use: today's, or stale ones if need be."""
 
     def __init__(self, row: Ours, column: Column, found: Callable[[str], list[Record]]) -> None:
-        self.name, self.profile, self.dataset = f"{row.method}-{column.dataset}", row.profile, column.dataset
-        self.exists = self.name in experiments.names() and row.profile in experiments.load(self.name).profiles
+        (self.name, self.asked), self.profile, self.dataset = _asked(row, column), row.profile, column.dataset
+        self.exists = _exists(self.name, row.profile)
         self.records: list[Record] = []
         self.backbone, self.stale = "", False
         if not self.exists:
             return
-        asked = {**dict(row.overrides), **dict(column.overrides)}
-        self.asked = asked
-        self.backbone = experiments.load(self.name).settings(row.profile, asked).backbone
+        self.backbone = experiments.load(self.name).settings(row.profile, self.asked).backbone
         # What ran with other settings than the row asks for never counts as the row's own.
-        own = comparing.with_settings(found(self.name), self.name, row.profile, asked)
+        own = comparing.with_settings(found(self.name), self.name, row.profile, self.asked)
         current = [record for record in own if not experiments.is_stale(record)]
         self.records = current or own
         if self.records:

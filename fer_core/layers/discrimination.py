@@ -8,8 +8,8 @@ equations are not public. With texts T (C, D) and patch tokens P (N, D) of an im
     U'_c = U_c - sum_{j != c} w_cj U_j                   without what look-alikes see too; w: text_likeness
     z_c  = z + eta U'_c                                  the image as class c sees it; eta is learned
 
-Where all texts are the same, U' is zero and the image stays as it is. At the start attention is nearly even, so that all
-classes see nearly the same and U' is small: a small eta on top of that leaves too little gradient to get away from there.
+Where all texts are the same, U' is zero and the image stays as it is. At the start attention is nearly even, so that
+all classes see nearly the same and U' is small: a small eta on top of that leaves too little gradient to get away.
 """
 
 import torch

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_core import cli, experiments, records, sweeps
+from fer_core import cli, experiments, records, sweeps, tables
 from fer_core.errors import Stopped, UserError
 from fer_core.sweeps import Job, Options, Outcome
 
@@ -29,6 +29,39 @@ def test_a_grid_is_every_combination():
     assert str(jobs[1]) == "coop-ferplus smoke seed 1 backbone=embedded:random data.votes=majority"
     folds = sweeps.grid(["zero-shot-dfew"], "paper", [0], folds=[1, 2, 3])
     assert [job.overrides for job in folds] == [{"data.fold": fold} for fold in (1, 2, 3)]
+
+
+def test_a_table_is_run_cell_by_cell_and_no_run_twice():
+    jobs = sweeps.grid([], "full", [0, 1], shown_in=["few-shot-facs-still-8"])
+    shown = tables.build("few-shot-facs-still-8")
+    commands = {f"{job.experiment} {sorted(job.overrides.items())}" for job in jobs}
+    assert len(commands) == len(jobs) / 2 == len(shown.rows) * len(shown.columns)
+    assert {job.overrides["data.shots"] for job in jobs} == {1, 2, 4, 8, 16}
+    # Two columns of one data set are one run; an ablation is a table, and a row of another profile is none of this one.
+    baselines = sweeps.grid([], "full", [0], shown_in=["baselines-ferplus"])
+    assert [job.experiment for job in baselines] == [
+        f"{name}-ferplus" for name in ("zero-shot", "linear-probe", "coop", "full-fine-tuning")
+    ]
+    assert {job.profile for job in sweeps.grid([], "paper", [0], shown_in=["baselines-ferplus"])} == {"paper"}
+    ablation = "les-clip-facs-still-8:loss"
+    rows = sweeps.grid(["les-clip-facs-still-8"], "full", [0], ablations=["loss"])
+    assert sweeps.grid([], "full", [0], shown_in=[ablation]) == rows
+    some = sweeps.grid(["coop-*"], "full", [0], shown_in=["few-shot-*"])
+    assert {job.experiment for job in some} == {"coop-facs-still-8", "coop-ferplus", "coop-facs-clip-7"}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "shown_in", "ablations", "message"),
+    [
+        ([], [], [], "expected experiments or tables to run, got neither"),
+        (["coop-*"], ["few-shot-facs-still-8"], ["all"], "expected ablations or tables, got both"),
+        ([], ["few-shot-facs-still"], [], "did you mean 'few-shot-facs-still-8'"),
+        (["clip-au-facs-pain"], ["few-shot-facs-still-8"], [], "expected rows of the profile full in few-shot-facs"),
+    ],
+)
+def test_tables_that_cannot_be_run_are_told(patterns, shown_in, ablations, message):
+    with pytest.raises(UserError, match=message):
+        sweeps.grid(patterns, "full", [0], ablations=ablations, shown_in=shown_in)
 
 
 def test_an_ablation_is_run_row_by_row_and_no_run_twice():
