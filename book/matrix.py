@@ -46,7 +46,7 @@ _PAPERS = (
         ),
     ),
     _Paper(
-        "FineCLIPER",
+        "[FineCLIPER](notebooks/fine_cliper.ipynb)",
         (
             ("clips-facs",),
             (),

@@ -89,8 +89,10 @@ def courses(
         if ticks is not None:
             axis.set_xticks(range(len(ticks)), ticks)
         axis.grid(color="#dddddd", linewidth=0.6)
-        if len(lines) > 1:
-            axis.legend()
+    # Panels of the same lines share one legend, which covers none of them.
+    named = {line.get_label(): line for axis in axes[0] if len(axis.lines) > 1 for line in axis.lines}
+    if named:
+        drawn.legend(handles=list(named.values()), loc="outside lower center", ncols=6)
     return drawn
 
 
