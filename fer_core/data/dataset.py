@@ -85,7 +85,7 @@ class FaceDataset(Dataset[Batch], ABC):
 
     @property
     def pixels(self) -> str:
-        """Digest of the pictures alone: data sets that differ in their labels, but in no picture, share it."""
+        """Digest of the pictures alone, which data sets share that differ in their labels but in no picture."""
         return self.fingerprint
 
     def length(self, position: int) -> int:

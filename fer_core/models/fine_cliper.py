@@ -15,10 +15,10 @@ CLIP's towers stay frozen::
 
 L_D contrasts f_V with the descriptions of the batch, in both directions; it lets descriptions teach without being
 needed in the test. Class words in descriptions are masked unless that is switched off. Our reading: t is learned, and
-starts at exp(t) = CLIP's own scale / mean |t+_c - t-_c|, as a CLIP that hardly hears the word "no" puts both texts of a
-class so near that its own scale leaves no odds, and no gradient to raise it by; lambda = 0.5, mu = 0; the class token
-of each frame is normalised, then averaged; 12 sets of three AIM adapters, 10.65 million numbers with ViT-B/16, two of
-which come near the 20 million that the paper reports.
+starts at CLIP's own scale over the mean length of the differences of texts, as a CLIP that hardly hears the word "no"
+puts both texts of a class so near that its own scale leaves no odds, and no gradient to raise it by; lambda = 0.5, mu =
+0; the class token of each frame is normalised, then averaged; 12 sets of three AIM adapters, 10.65 million numbers with
+ViT-B/16, two of which come near the 20 million that the paper reports.
 
 Reproduces the rows "FineCLIPER" of the tables on DFEW, FERV39k and MAFW.
 """
