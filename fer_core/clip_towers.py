@@ -78,7 +78,8 @@ class TextTokens:
 
     def to(self, device: torch.device | str) -> "TextTokens":
         """The same tokens on another device."""
-        return replace(self, ids=self.ids.to(device), embedding=self.embedding.to(device), eos=self.eos.to(device))
+        ids, embedding, eos = (each.to(device) for each in (self.ids, self.embedding, self.eos))
+        return TextTokens(ids, embedding, eos, self.shortest, self.limit)  # torch.compile of old cannot see replace()
 
     def repeated(self, times: int) -> "TextTokens":
         """All texts one after another, so many times: ``(times * N, L)``."""
