@@ -77,23 +77,12 @@ class Mislabelled(Wrapped):
         """See :class:`FaceDataset`: labels change no picture."""
         return self.dataset.pixels
 
-    def take(self, positions: Positions) -> Batch:
-        """See :meth:`FaceDataset.take`."""
-        return self._with(self.dataset.take(positions), positions)
-
-    def draw(self, positions: Positions, seed: int, epoch: int) -> Batch:
-        """See :meth:`FaceDataset.draw`."""
-        return self._with(self.dataset.draw(positions, seed, epoch), positions)
-
-    def without_pixels(self, positions: Positions) -> Batch:
-        """See :meth:`FaceDataset.without_pixels`."""
-        return self._with(self.dataset.without_pixels(positions), positions)
-
     def facts(self) -> dict[str, Any]:
         """See :meth:`FaceDataset.facts`; adds how many labels are wrong."""
         return {**self.dataset.facts(), **self._common_facts(), "wrong_labels": int(self.wrong.sum())}
 
-    def _with(self, batch: Batch, positions: Positions) -> Batch:
+    def changed(self, batch: Batch, positions: Positions) -> Batch:
+        """See :meth:`Wrapped.changed`."""
         chosen = torch.as_tensor(positions, dtype=torch.int64)
         return replace(batch, label=self.labels[chosen], votes=None)
 

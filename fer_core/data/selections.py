@@ -32,9 +32,21 @@ class Wrapped(FaceDataset):
         """See :class:`FaceDataset`."""
         return self.dataset.duplicates_of_train
 
+    def changed(self, batch: Batch, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+        """What becomes of the other data set's batch of these positions; nothing here."""
+        return batch
+
+    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+        """See :meth:`FaceDataset.take`."""
+        return self.changed(self.dataset.take(positions), positions)
+
+    def draw(self, positions: Sequence[int] | np.ndarray | Tensor, seed: int, epoch: int) -> Batch:
+        """See :meth:`FaceDataset.draw`."""
+        return self.changed(self.dataset.draw(positions, seed, epoch), positions)
+
     def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
         """See :meth:`FaceDataset.without_pixels`."""
-        return self.dataset.without_pixels(positions)
+        return self.changed(self.dataset.without_pixels(positions), positions)
 
     def every_frame(self, position: int) -> Tensor:
         """See :meth:`FaceDataset.every_frame`."""

@@ -41,21 +41,10 @@ class Captioned(Wrapped):
         """See :class:`FaceDataset`; stands for the descriptions, too."""
         return digest({"of": self.dataset.fingerprint, "captions": self.captions})
 
-    def take(self, positions: Positions) -> Batch:
-        """See :meth:`FaceDataset.take`."""
-        return self._with(self.dataset.take(positions), positions)
-
-    def draw(self, positions: Positions, seed: int, epoch: int) -> Batch:
-        """See :meth:`FaceDataset.draw`."""
-        return self._with(self.dataset.draw(positions, seed, epoch), positions)
-
-    def without_pixels(self, positions: Positions) -> Batch:
-        """See :meth:`FaceDataset.without_pixels`."""
-        return self._with(self.dataset.without_pixels(positions), positions)
-
     def facts(self) -> dict[str, Any]:
         """See :meth:`FaceDataset.facts`; adds that captions are a model's descriptions."""
         return {**self.dataset.facts(), "fingerprint": self.fingerprint, "captions": "described by a language model"}
 
-    def _with(self, batch: Batch, positions: Positions) -> Batch:
+    def changed(self, batch: Batch, positions: Positions) -> Batch:
+        """See :meth:`Wrapped.changed`."""
         return replace(batch, caption=[self.captions[int(position)] for position in positions])
