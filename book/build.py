@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from book import api_pages, assets, data_page, execution, live, matrix, status
+from book import api_pages, assets, data_page, execution, front, live, matrix, status
 from book.layout import Layout
 from fer_core.errors import UserError
 from fer_core.experiments import PROFILES
@@ -42,6 +42,7 @@ def build(layout: Layout, profile: str = "quick", jobs: int = 2, force: bool = F
     clock.lap("notebooks")
     status.write(layout)
     data_page.write(layout)
+    front.write(layout)
     matrix.write(layout)
     api_pages.write(layout)
     clock.lap("generated pages")

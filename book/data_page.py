@@ -4,6 +4,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from book import markup
 from book.layout import Layout
@@ -52,7 +53,7 @@ def _licences(rows: list[dict[str, Any]]) -> str:
             f"`{row['name']}`",
             f"{_plain(row['title'])} {{cite:p}}`{row['citation']}`",
             _plain(row["licence"]),
-            f"<{row['apply']}>",
+            f"[{urlsplit(row['apply']).netloc}]({row['apply']})",
         ]
         for row in rows
     ]

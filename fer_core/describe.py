@@ -23,6 +23,12 @@ def interval(found: Interval, percent: bool = False, digits: int | None = None) 
     return f"{value}{unit} ({low} to {high})"
 
 
+def points(found: Interval) -> str:
+    """A difference of two shares in percentage points, such as ``+2.0 (1.0 to 3.0)``."""
+    told = interval(Interval(*(100 * number for number in (found.value, found.low, found.high))), digits=1)
+    return told if told.startswith(("-", "0.0 ")) else f"+{told}"
+
+
 def intervals(found: Mapping[str, Interval], percent: bool = False) -> str:
     """All estimates with their intervals, in one sentence."""
     return "; ".join(f"{name} {interval(each, percent)}" for name, each in found.items()) + "."
@@ -47,16 +53,16 @@ def gain(found: Gain | None) -> str:
     if found is None:
         return "not run"
     sides = f"+{found.better} −{found.worse}"
-    return f"{interval(found.interval, percent=True)}; {sides}; p = {found.p_value:.4f}"
+    return f"{points(found.interval)}; {sides}; p = {found.p_value:.4f}"
 
 
 def claims(found: Mapping[str, Gain | None]) -> pd.DataFrame:
     """Claims that one thing is better than another: what was measured of each, and whether it held."""
     rows = {
-        text: ("not run", "open") if each is None else (interval(each.interval, percent=True), outcome(each.interval))
+        text: ("not run", "open") if each is None else (points(each.interval), outcome(each.interval))
         for text, each in found.items()
     }
-    return pd.DataFrame(rows, index=["measured gain in WAR", "verdict"]).T
+    return pd.DataFrame(rows, index=["gain in WAR, points", "verdict"]).T
 
 
 def efficiency(counted: Mapping[str, tuple[int, int, int]], folder: Path | str | None = None) -> pd.DataFrame:

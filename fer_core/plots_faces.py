@@ -1,6 +1,6 @@
 """Figures of faces: contact sheets, overlays of ground truth, courses over time, annotators' votes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 
 import numpy as np
@@ -163,6 +163,43 @@ def votes(image: Tensor, counts: Tensor, labels: Tensor, classes: Sequence[str])
         bars[int(labels[column])].set(edgecolor="black", linewidth=1.8)
         axes[1, column].set(ylim=(len(classes) - 0.5, -0.5), xlim=(0, cast.sum(axis=1).max()), xticks=[0, 5, 10])
         axes[1, column].set(yticks=range(len(classes)), yticklabels=classes if column == 0 else [], xlabel="votes")
+    return drawn
+
+
+@styled
+def answers(image: Tensor, truth: Sequence[str], told: Mapping[str, Sequence[str]]) -> Figure:
+    """Faces in a row; below them what each shows, and what each of several methods calls it, right or wrong.
+
+    Args:
+        image: ``(N, 3, S, S)``.
+        truth: N class names.
+        told: By method, N class names.
+
+    Raises:
+        UserError: If there is not one name a face.
+    """
+    for method, names in (("truth", truth), *told.items()):
+        if len(names) != len(image):
+            raise UserError(f"{method}: expected {len(image)} names, one a face, got {len(names)}; pass as many")
+    margin, line = 1.3, 0.26  # of the methods' names, and of a line of text, in faces
+    height = 1 + (1 + len(told)) * line
+    side = WIDTH / (len(image) + margin)
+    drawn = Drawing(figsize=(WIDTH, height * side))
+    axis = drawn.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    for position, picture in enumerate(pixels(image)):
+        axis.imshow(picture, extent=(position + 0.02, position + 0.98, 0.02, 0.98), interpolation="lanczos")
+    for row, (method, names) in enumerate((("shows", truth), *told.items())):
+        middle = -(row + 0.5) * line
+        axis.text(-0.08, middle, method, ha="right", va="center", fontsize=8, weight="bold")
+        for position, (name, right) in enumerate(zip(names, truth, strict=True)):
+            mark = "" if row == 0 else " ✓" if name == right else " ✗"
+            wrong = mark == " ✗"
+            axis.text(
+                position + 0.5, middle, name + mark, ha="center", va="center", fontsize=8,
+                color=SERIES[1] if wrong else "black", weight="bold" if wrong else "normal",
+            )  # fmt: skip
+    axis.set(xlim=(-margin, len(image)), ylim=(1 - height, 1), aspect="auto")
     return drawn
 
 

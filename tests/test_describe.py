@@ -99,10 +99,22 @@ def test_efficiency_stands_beside_the_published_figure():
     assert told.loc["ours"].tolist() == ["7", "1", "2", "–", "–", "–"]
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "said"),
+    [
+        (0.02, 0.01, 0.03, "+2.0 (1.0 to 3.0)"),
+        (-0.02, -0.03, 0.01, "-2.0 (-3.0 to 1.0)"),
+        (-0.0, 0, 0, "0.0 (0.0 to 0.0)"),
+    ],
+)
+def test_differences_are_points_with_a_sign(value, low, high, said):
+    assert describe.points(Interval(value, low, high)) == said
+
+
 def test_claims_say_what_was_measured_and_what_was_not():
     gain = Gain(Interval(0.02, 0.01, 0.03), 7, 2, 0.0123)
-    assert describe.gain(gain) == "2.0 % (1.0 to 3.0); +7 −2; p = 0.0123"
+    assert describe.gain(gain) == "+2.0 (1.0 to 3.0); +7 −2; p = 0.0123"
     assert describe.gain(None) == "not run"
     told = describe.claims({"it is better": gain, "it is faster": None})
-    assert told.loc["it is better"].tolist() == ["2.0 % (1.0 to 3.0)", "held"]
+    assert told.loc["it is better"].tolist() == ["+2.0 (1.0 to 3.0)", "held"]
     assert told.loc["it is faster"].tolist() == ["not run", "open"]

@@ -85,3 +85,15 @@ def test_what_a_method_says_stands_under_its_face(images):
     assert [label.get_text() for label in below[0].get_yticklabels()] == list(CLASSES)
     with pytest.raises(UserError, match="expected pictures with a title and probabilities each, got 3, 2 and 3"):
         plots_faces.said(images, probabilities, CLASSES, titles[:2])
+
+
+def test_answers_mark_what_is_wrong(images):
+    drawn = plots_faces.answers(images, CLASSES, {"one": ("neutral", "surprise", "surprise")})
+    words = {text.get_text(): text for text in drawn.axes[0].texts}
+    assert list(words) == ["shows", *CLASSES, "one", "neutral ✓", "surprise ✗", "surprise ✓"]
+    assert words["surprise ✗"].get_weight() == "bold"
+    assert words["surprise ✗"].get_position()[0] == pytest.approx(1.5)  # below the second face
+    shown = drawn.axes[0].images
+    assert np.asarray(shown[1].get_array()) == pytest.approx(images[1].permute(1, 2, 0).numpy())
+    with pytest.raises(UserError, match="one: expected 3 names, one a face, got 2"):
+        plots_faces.answers(images, CLASSES, {"one": CLASSES[:2]})

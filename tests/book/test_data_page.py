@@ -25,7 +25,7 @@ def test_every_data_set_is_there_with_its_command(text):
         assert f"`fer-core data check {name} FOLDER`" in text
         assert f"{{cite:p}}`{layout.citation}`" in text
         assert layout.tree.rstrip() in text
-        assert f"<{layout.apply}>" in text
+        assert f"]({layout.apply})" in text
 
 
 def test_every_release_is_there_with_its_codes(text):
