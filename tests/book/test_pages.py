@@ -82,8 +82,12 @@ def small(tmp_path_factory, write_notebook, write_book):
 @pytest.fixture(scope="module", params=["small", "project"])
 def html(request, small):
     """The folder of a built book's pages."""
-    if request.param == "small":
-        return small.html
+    return small.html if request.param == "small" else request.getfixturevalue("project")
+
+
+@pytest.fixture(scope="module")
+def project():
+    """The folder of the project's own pages, if they are built and of today."""
     layout = Layout(ROOT)
     if not layout.html.is_dir():
         pytest.skip("the project's book is not built here; `make book` builds it")
@@ -224,6 +228,31 @@ def test_an_anywidget_runs_with_its_binary_state(small, visit):
     button.click()
     button.click()
     assert button.inner_text() == "counted 2 of 6"
+    assert visit.wrong == []
+
+
+def test_pages_fit_a_phone(html, visit):
+    wide = {}
+    for path in _pages(html):
+        page = visit.open(path)
+        page.set_viewport_size({"width": 375, "height": 800})
+        wide[path.name] = page.evaluate("() => document.documentElement.scrollWidth")
+        page.close()
+    assert {name: width for name, width in wide.items() if width > 375} == {}
+
+
+def test_a_new_reader_gets_from_the_front_page_to_a_demo_a_chapter_and_its_command(project, visit):
+    page = visit.open(project / "book" / "index.html")
+    page.get_by_role("main").get_by_role("link", name="action-unit studio").click()
+    slider = page.get_by_label("AU4 brow lowerer")
+    said = page.get_by_role("table").filter(has_text="les-clip").first
+    before = said.inner_text()
+    slider.press("End")
+    page.wait_for_function("([table, before]) => table.innerText !== before", arg=[said.element_handle(), before])
+    page.get_by_role("main").get_by_role("link", name="LES-CLIP").first.click()
+    command = page.locator(".page-run")
+    assert "papermill notebooks/les_clip.ipynb" in command.inner_text()
+    assert command.bounding_box()["y"] < page.viewport_size["height"]  # seen without scrolling
     assert visit.wrong == []
 
 
