@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fer_core import experiments, metrics_subjects, records
-from fer_core.errors import UserError
+from fer_core.errors import UserError, unknown
 from fer_core.metrics_subjects import Gain
 from fer_core.records import Record
 
@@ -94,9 +94,35 @@ def gain(first: str, second: str, folder: Path | str | None = None) -> Gain | No
 
     Records of a time when predictions were not kept do not count.
     """
-    sides = (current(name, folder=folder) for name in (first, second))
-    one, two = ([record for record in found if record.predictions is not None] for found in sides)
-    return paired(one, two) if one and two else None
+    return _gain([current(name, folder=folder) for name in (first, second)])
+
+
+def gain_of_rows(
+    experiment: str, ablation: str, first: str, second: str, folder: Path | str | None = None
+) -> Gain | None:
+    """What one row of an ablation gains over another in WAR, by their current records; None where a side has none.
+
+    Args:
+        experiment: Name of the experiment.
+        ablation: Name of one of its ablations.
+        first: Title of a row.
+        second: Title of another.
+        folder: As of :func:`current`.
+
+    Raises:
+        UserError: If the experiment, its ablation or a row is not known.
+    """
+    known = experiments.load(experiment).ablations
+    if ablation not in known:
+        raise unknown(f"ablation of {experiment}", ablation, known)
+    rows = known[ablation].rows
+    sides = []
+    for title in (first, second):
+        if title not in rows:
+            raise unknown(f"row of {experiment}:{ablation}", title, rows)
+        name = rows[title] if isinstance(rows[title], str) else experiment
+        sides.append(current(name, known[ablation].profile, known[ablation].settings(title), folder))
+    return _gain(sides)
 
 
 def people(experiment: str, score: str = "war", folder: Path | str | None = None) -> dict[str, float]:
@@ -131,6 +157,11 @@ def gain_of_people(
         sides[0] += one.values()
         sides[1] += [two[who] for who in one]
     return metrics_subjects.gain(np.array(sides[0]), np.array(sides[1]))
+
+
+def _gain(sides: Iterable[Sequence[Record]]) -> Gain | None:
+    one, two = ([record for record in found if record.predictions is not None] for found in sides)
+    return paired(one, two) if one and two else None
 
 
 def _right(found: Sequence[Record]) -> np.ndarray:
