@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from fer_core import clip_towers, clip_weights
 from fer_core.batch import ImageFeatures
-from fer_core.clip_towers import Adapters, BlockAdapter, TextTokens
+from fer_core.clip_towers import Adapters, BlockAdapter, TextTokens, attend
 from fer_core.errors import UserError
 
-__all__ = ["Adapters", "BlockAdapter", "Clip", "TextTokens", "load"]
+__all__ = ["Adapters", "BlockAdapter", "Clip", "TextTokens", "attend", "load"]
 
 
 @lru_cache(maxsize=1)

@@ -1,12 +1,15 @@
 """Prompts and adapters in both towers."""
 
+import copy
+
 import open_clip
 import pytest
 import torch
 from open_clip.tokenizer import tokenize
 
-from fer_core.clip import BlockAdapter, Clip, load
+from fer_core.clip import BlockAdapter, Clip, attend, load
 from fer_core.errors import UserError
+from fer_core.layers.split_attention import SplitAttention
 
 TEXTS = ["a photo of a happy face.", "fear", "they look at the person who is feeling ambivalent about their contempt"]
 
@@ -242,3 +245,32 @@ def test_towers_without_the_needed_places_are_refused(change, message):
         Clip(open_clip.CLIP(**config), "other:random", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     with pytest.raises(UserError, match="got Linear"):
         Clip(torch.nn.Linear(2, 2), "other:random", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+# Attention
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_and_its_gradients_are_those_of_open_clips_block(clip, masked):
+    block = copy.deepcopy(clip.model.transformer.resblocks[0]).double().requires_grad_()
+    normed = draw(3, 9, clip.text_width).double().requires_grad_()
+    mask = clip.model.attn_mask[:9, :9] if masked else None
+    weights = [normed, *block.attn.parameters()]
+    ours, theirs = attend(block, normed, mask), block.attention(normed, attn_mask=mask)
+    torch.testing.assert_close(ours, theirs, atol=1e-14, rtol=0)
+    pulled = draw(3, 9, clip.text_width).double()
+    for one, other in zip(
+        torch.autograd.grad((ours * pulled).sum(), weights), torch.autograd.grad((theirs * pulled).sum(), weights),
+        strict=True,
+    ):  # fmt: skip
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
+
+
+def test_another_attention_in_a_block_is_called(clip):
+    block = copy.deepcopy(clip.model.visual.transformer.resblocks[0])
+    normed = draw(2, 5, clip.visual_width)
+    before = attend(block, normed)
+    block.attn = SplitAttention(block.attn)
+    torch.testing.assert_close(attend(block, normed), before)
+    block.attn.out.weight.data.zero_()
+    torch.testing.assert_close(attend(block, normed), block.attn.out.bias.expand(2, 5, -1))

@@ -16,7 +16,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from fer_core.clip import BlockAdapter
+from fer_core.clip import BlockAdapter, attend
 
 
 class Bottleneck(nn.Module):
@@ -80,7 +80,7 @@ class VideoAdapter(BlockAdapter):
         if self.watched:
             tokens = normed.view(clips, length, self.frames, width)[:, 0]
             self.attended = block.attn(tokens, tokens, tokens, need_weights=True)[1].detach()
-        mixed = self.temporal(block.attention(normed))
+        mixed = self.temporal(attend(block, normed))
         mixed = mixed.view(clips, length, self.frames, width).transpose(1, 2)
         return x + self.drop(mixed).reshape(x.shape)
 
