@@ -91,13 +91,13 @@ def cost(points: Mapping[str, tuple[int, Interval]], ylabel: str) -> Figure:
             SERIES_MARKERS[(place + place // len(SERIES)) % len(SERIES_MARKERS)],
         )
         ends = [[max(found.value - found.low, 0)], [max(found.high - found.value, 0)]]
-        axis.errorbar(
-            [trained], [found.value], yerr=ends, fmt=marker, color=color, capsize=2.5, linewidth=1.2, label=name
+        axis.errorbar([trained], [found.value], yerr=ends, fmt=marker, color=color, capsize=2.5, linewidth=1.2)
+        axis.annotate(
+            name, (trained, found.high), (3, 3), textcoords="offset points", rotation=65, fontsize=8, color=color
         )  # fmt: skip
     axis.set_xscale("log")
     axis.set(xlabel="trained numbers", ylabel=ylabel)
-    axis.margins(x=0.1)
+    axis.margins(x=0.1, y=0.25)  # room for the names
     axis.grid(color="#e5e5e5", linewidth=0.6)
     axis.set_axisbelow(True)
-    drawn.legend(loc="outside right upper")
     return drawn

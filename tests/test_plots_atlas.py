@@ -44,6 +44,6 @@ def test_cost_has_a_mark_a_method_with_its_interval():
     drawn = plots_atlas.cost(points, "index")
     (axis,) = drawn.axes
     assert axis.get_xscale() == "log"
-    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["few", "many"]
+    assert [(text.get_text(), text.xy) for text in axis.texts] == [("few", (100, 0.9)), ("many", (1_000_000, 0.3))]
     marks = [container.lines[0].get_xydata()[0].tolist() for container in axis.containers]
     assert marks == [[100, 0.8], [1_000_000, 0.2]]
