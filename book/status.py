@@ -1,7 +1,12 @@
 """The generated part of the status page: what ran, where, how long; which records are there, stale or missing."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import itertools
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from book import markup, stamps
 from book.layout import Layout
@@ -33,10 +38,10 @@ def _notebooks(ran: dict[str, Stamp]) -> str:
     rows = []
     for source, stamp in ran.items():
         data = ", ".join(f"{name} `{digest}`" for name, digest in stamp.inputs.data.items()) or "none"
-        started = stamp.started.replace("T", " ").replace("Z", "")
+        started = f"{datetime.fromisoformat(stamp.started):%d %b %Y, %H:%M}"
         rows.append([f"`{source}`", stamp.inputs.profile, started, f"{stamp.seconds:.0f} s", data])
     total = sum(stamp.seconds for stamp in ran.values())
-    machines = sorted({_machine(stamp) for stamp in ran.values()})
+    machines = sorted({_machine(stamp.hardware) for stamp in ran.values()})
     versions = sorted(
         {", ".join(f"{name} {number}" for name, number in stamp.versions.items()) for stamp in ran.values()}
     )
@@ -49,43 +54,112 @@ def _notebooks(ran: dict[str, Stamp]) -> str:
     return "\n".join(lines)
 
 
-def _machine(stamp: Stamp) -> str:
-    machine = stamp.hardware
+def _machine(machine: Mapping[str, Any]) -> str:
     gpu = machine["gpu"]
     memory = f"{machine['memory'] / 2**30:.0f} GiB"
     processor = f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores, {memory}, {machine['system']}"
     return f"{gpu['name']}; {processor}" if gpu else processor
 
 
+@dataclass(frozen=True)
+class _Result:
+    """What there is of an experiment's ``full`` profile."""
+
+    name: str
+    current: list[Record]  # of the experiment's own settings
+    stale: list[int]  # seeds of those whose settings have changed since
+    variants: int  # records of overridden settings, which ablations and further tables show
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({record.seed for record in self.current})
+
+    @property
+    def missing(self) -> list[int]:
+        """Seeds to run, stale ones with them, until the result is full."""
+        taken = {*self.seeds, *self.stale}
+        free = itertools.islice((seed for seed in itertools.count() if seed not in taken), max(0, SEEDS - len(taken)))
+        return sorted([*self.stale, *free])
+
+    @property
+    def state(self) -> str:
+        told = [f"partial: seeds {_numbers(self.seeds)}"] if self.seeds else []
+        told += [f"stale: seeds {_numbers(self.stale)}"] if self.stale else []
+        return ", ".join(told) or "missing"
+
+
 def _records(found: Iterable[Record]) -> str:
     by_experiment: dict[str, list[Record]] = defaultdict(list)
     for record in found:
-        # Another profile or overridden settings are no evidence for the experiment's own numbers.
-        if record.profile == "full" and record.variant is None:
+        # Other profiles are no evidence for the experiment's numbers.
+        if record.profile == "full":
             by_experiment[record.experiment].append(record)
-    rows = [_row(name, by_experiment.pop(name, [])) for name in experiments.names()]
-    for name, left in by_experiment.items():
-        rows.append([f"`{name}`", f"no longer an experiment ({len(left)} records)", "delete them"])
-    return markup.table("Full results of the experiments", ["Experiment", "State", "What would mend it"], rows)
+    files = [experiments.load(name) for name in experiments.names()]
+    results = [_result(each.name, by_experiment[each.name]) for each in files if "full" in each.profiles]
+    gone = set(by_experiment) - set(experiments.names())
+    open_ = [[f"`{each.name}`", each.state, _command(each.name, each.missing)] for each in results if each.missing]
+    open_ += [
+        [f"`{name}`", f"no longer an experiment ({len(by_experiment[name])} records)", "delete them"]
+        for name in sorted(gone)
+    ]
+    licensed: dict[str, list[str]] = defaultdict(list)
+    for each in files:
+        if "full" not in each.profiles:
+            licensed[each.dataset].append(f"`{each.method}`")
+    parts = [
+        _summary(results, len(open_), by_experiment),
+        markup.table(
+            "Full results",
+            ["Experiment", "Seeds", "A run", "Other settings"],
+            [_row(each) for each in results if each.current],
+        ),
+        "### Partial, stale or missing\n",
+        markup.table("What would complete the results", ["Experiment", "State", "Command"], open_),
+        "### Waiting for data\n",
+        "These experiments have the `paper` profile alone: they need a licensed data set and a GPU, and nobody has run"
+        " them here. `fer-core run METHOD-DATASET --profile paper --data-root FOLDER` does.\n",
+        markup.table(
+            "Experiments of licensed data sets",
+            ["Data set", "Methods"],
+            [[f"`{name}`", ", ".join(methods)] for name, methods in licensed.items()],
+        ),
+    ]
+    return "\n".join(parts)
 
 
-def _row(name: str, found: Sequence[Record]) -> list[str]:
-    if "full" not in experiments.load(name).profiles:
-        return [f"`{name}`", "no full profile", ""]
-    stale = sorted(record.seed for record in found if experiments.is_stale(record))
-    current = sorted({record.seed for record in found} - set(stale))
-    missing = max(0, SEEDS - len(current) - len(stale))
-    state = []
-    if current:
-        state.append(f"{'full' if len(current) >= SEEDS else 'partial'}: seeds {_numbers(current)}")
-    if stale:
-        state.append(f"stale: seeds {_numbers(stale)}")
-    if not (current or stale):
-        state.append("missing")
-    free = (seed for seed in range(len(found) + SEEDS) if seed not in {record.seed for record in found})
-    to_run = stale + [seed for seed, _ in zip(free, range(missing), strict=False)]
-    mend = f"`fer-core run {name} --profile full --seed {_numbers(sorted(to_run))}`" if to_run else ""
-    return [f"`{name}`", ", ".join(state), mend]
+def _result(name: str, found: Sequence[Record]) -> _Result:
+    current = [record for record in found if not experiments.is_stale(record)]
+    return _Result(
+        name,
+        current=[record for record in current if record.variant is None],
+        stale=sorted(record.seed for record in found if record.variant is None and record not in current),
+        variants=sum(record.variant is not None for record in current),
+    )
+
+
+def _summary(results: Sequence[_Result], open_: int, found: Mapping[str, Sequence[Record]]) -> str:
+    made = [record for each in results for record in found[each.name]]
+    machines = Counter(_machine(record.hardware) for record in made)
+    hours = sum(record.seconds["total"] for record in made) / 3600
+    told = "; ".join(f"{machine} ({count})" for machine, count in machines.most_common())
+    full = sum(not each.missing for each in results)
+    lines = [f"Of {len(results)} experiments that need no licence but FERPlus' own, {full} have full results."]
+    if made:
+        lines.append(
+            f"{len(made)} records, {hours:.0f} hours of computing in all, stand behind them and their ablations."
+        )
+        lines.append(f"Ran on: {told}.")
+    return " ".join(lines) + "\n"
+
+
+def _row(result: _Result) -> list[str]:
+    minutes = statistics.median(record.seconds["total"] for record in result.current) / 60
+    took = f"{minutes:.0f} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
+    return [f"`{result.name}`", _numbers(result.seeds), took, f"{result.variants or '–'}"]
+
+
+def _command(name: str, seeds: Sequence[int]) -> str:
+    return f"`fer-core run {name} --profile full --seed {_numbers(seeds)}`"
 
 
 def _numbers(seeds: Sequence[int]) -> str:
