@@ -70,7 +70,8 @@ def measure(options: Options) -> Iterator[bench.Row]:
     units = unit_cost(options.batch, _SMALL, repeats)
     yield {"what": "an action unit that shows", "value": 1000 * units["each"], "unit": "µs of processor time"}
     for name, cost in part_costs(faces(options.batch), _SMALL, repeats).items():
-        yield {"what": f"part {name}", "value": 100 * cost["share"], "unit": "% of eager drawing"}
+        words = name.strip("_").removeprefix("draw_").replace("_", " ")
+        yield {"what": f"part: {words}", "value": 100 * cost["share"], "unit": "% of eager drawing"}
 
 
 def faces(count: int) -> Views:

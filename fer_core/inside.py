@@ -3,14 +3,56 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 import torch.nn.functional as F
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor
 
+from fer_core.clip import Clip
+from fer_core.clip_towers import BlockAdapter
 from fer_core.errors import UserError
 from fer_core.faces.canvas import PARSING
 from fer_core.prompts import UnitPhrase
 
 PHASES = ("onset", "apex", "offset")
+
+
+class _Watcher(BlockAdapter):
+    """Keeps where the class token looks in a block that it leaves as it is: ``(B, L)``, means over heads."""
+
+    weights: Tensor
+
+    def attention(self, delta: Tensor, normed: Tensor, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
+        attention = block.attn
+        weight, bias = (each.chunk(3) for each in (attention.in_proj_weight, attention.in_proj_bias))
+        query = F.linear(normed[:, :1], weight[0], bias[0]).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+        key = F.linear(normed, weight[1], bias[1]).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+        scores = query @ key.mT / query.shape[-1] ** 0.5  # (B, heads, 1, L)
+        self.weights = scores.softmax(-1).mean(1)[:, 0]
+        return delta
+
+
+def class_attention(tower: Clip, image: Tensor, prompts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Where the class token looks in the last block of the image tower, mean over heads.
+
+    Args:
+        tower: A CLIP whose blocks have torch's own attention.
+        image: ``(B, 3, H, W)``, normalised.
+        prompts: As of :meth:`Clip.encode_image`.
+
+    Returns:
+        Weights of the patches ``(B, rows, columns)``, and of the block's prompts together ``(B,)``; what is missing
+        to 1 is the class token's look at itself.
+    """
+    watcher = _Watcher()
+    adapters = [None] * (tower.visual_layers - 1) + [watcher]
+    with torch.no_grad():
+        tower.encode_image(image, prompts, adapters, patches=False)
+    rows, columns = tower.patch_grid
+    seen, prompted = watcher.weights[:, 1:].split(
+        [rows * columns, watcher.weights.shape[1] - 1 - rows * columns], dim=1
+    )
+    return seen.unflatten(1, (rows, columns)), prompted.sum(1)
 
 
 def on_parts(weights: Tensor, parsing: Tensor) -> tuple[Tensor, Tensor]:

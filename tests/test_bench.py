@@ -121,8 +121,8 @@ def test_too_small_a_bench_is_refused(setting):
 def test_faces_are_timed_part_by_part():
     rows = list(bench_faces.measure(bench_faces.Options(batch=4, sizes=(32,), repeats=1, compiled=False)))
     assert all(set(row) == {"what", "value", "unit"} for row in rows)
-    shares = [row["value"] for row in rows if row["what"].startswith("part ")]
-    assert {"part draw_mouth", "part draw_behind", "part the rest"} <= {row["what"] for row in rows}
+    shares = [row["value"] for row in rows if row["what"].startswith("part: ")]
+    assert {"part: mouth", "part: mouth folds", "part: the rest"} <= {row["what"] for row in rows}
     assert sum(shares) == pytest.approx(100)
 
 

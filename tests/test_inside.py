@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fer_core import inside
+from fer_core import clip, inside
+from fer_core.clip_towers import BlockAdapter
 from fer_core.errors import UserError
 from fer_core.faces import PARSING
 from fer_core.prompts import UnitPhrase
@@ -18,6 +19,30 @@ def test_even_attention_lies_on_each_part_by_its_area():
         share, times = found[PARSING[place]]
         assert share == pytest.approx((parsing == place).float().mean().item())
         assert times == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("length", [0, 3])
+def test_the_class_tokens_attention_is_that_of_torchs_own_module(length):
+    torch.manual_seed(0)
+    tower = clip.load("embedded:random")
+    image = torch.randn(2, 3, tower.image_size, tower.image_size)
+    prompts = torch.randn(tower.visual_layers, length, tower.visual_width) if length else None
+    stream = []
+
+    class Keep(BlockAdapter):
+        def before(self, x, block):
+            stream.append((x, block))
+            return x
+
+    tower.encode_image(image, prompts, [None] * (tower.visual_layers - 1) + [Keep()])
+    ((x, block),) = stream
+    normed = block.ln_1(x)
+    _, expected = block.attn(normed, normed, normed, need_weights=True)  # (B, L, L), mean over heads
+    rows, columns = tower.patch_grid
+    seen, prompted = inside.class_attention(tower, image, prompts)
+    torch.testing.assert_close(seen.flatten(1), expected[:, 0, 1 : 1 + rows * columns])
+    torch.testing.assert_close(prompted, expected[:, 0, 1 + rows * columns :].sum(1))
+    assert (prompted > 0).all() == bool(length)
 
 
 def test_attention_is_counted_patch_by_patch():
