@@ -241,9 +241,11 @@ class _Measured:
         """The command that fills the row, and what it needs."""
         command, needs = f"fer-core run {self.name} --profile {self.profile} --seed 0,1,2", []
         command += "".join(f" --set {_setting(key, value)}" for key, value in self.asked.items())
-        if not self.dataset.startswith("facs-"):
+        both = dict.fromkeys([self.dataset, self.asked.get("train_on.dataset", self.dataset)])
+        licensed = [name for name in both if not name.startswith("facs-")]
+        if licensed:
             command += " --data-root FOLDER"
-            needs.append(f"the images of {self.dataset} in FOLDER")
+            needs.append(f"the images of {' and '.join(licensed)} in FOLDER")
         if ":" in self.backbone:
             needs.append(f"the weights {self.backbone} (downloaded on first use) and a GPU")
         return f"{command} (needs {' and '.join(needs)})" if needs else command

@@ -204,6 +204,17 @@ def test_what_was_not_run_says_how_to_run_it_and_what_it_needs(tmp_path):
     assert rows[1].cells[1].kind == "empty", "rendered faces have no paper profile"
 
 
+def test_what_trains_on_another_data_set_needs_its_images_too(tmp_path):
+    (row,) = tables.build("clips-facs-across", tmp_path).rows[:1]
+    assert not any("in FOLDER" in cell.note for cell in row.cells), "rendered clips are drawn"
+    (row,) = tables.build("across-facs-ferplus", tmp_path).rows[:1]
+    assert all(cell.note.endswith("--data-root FOLDER (needs the images of ferplus in FOLDER)") for cell in row.cells)
+    (row,) = [each for each in tables.build("fine-cliper-zero-shot", tmp_path).rows if "fine-cliper-dfew" in str(each)][
+        :1
+    ]
+    assert any("(needs the images of dfew and mafw in FOLDER and the weights" in cell.note for cell in row.cells)
+
+
 def test_published_rows_keep_the_printed_value_and_the_mark(tmp_path):
     numbers = [
         number("43.40"), number("48.1", "primary", metric="WAR", note="N"), number("1", dataset="RAF-DB"),
