@@ -26,7 +26,14 @@ class BlockAdapter(nn.Module):
     ``x`` is ``(B, L, W)``, the residual stream where it enters that place. ``block`` is open_clip's block and gives
     ``ln_1``, ``attn``, ``ln_2`` and ``mlp``. In the image tower the sequence is the class token, the patches, and then
     this block's prompt tokens, if there are any.
+
+    Attributes:
+        by_token: Whether ``attention`` and ``mlp`` treat each token without looking at others. Such an adapter gets in
+            these places only the tokens that are read after the block: no prompts, and in the last block the class
+            token alone where no patches are asked for. Others get all.
     """
+
+    by_token = False
 
     def before(self, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
         """The block's input ``(B, L, W)``."""
@@ -55,7 +62,11 @@ class BlockAdapter(nn.Module):
         return delta
 
 
-_UNCHANGED = BlockAdapter()
+class _Unchanged(BlockAdapter):
+    by_token = True
+
+
+_UNCHANGED = _Unchanged()
 
 #: What each block of a tower is given, from the first on; None where a block stays as it is.
 Adapters = Sequence[BlockAdapter | None]
@@ -169,7 +180,9 @@ def _check_injection(tower: str, layers: int, width: int, prompts: Tensor | None
         )
 
 
-def attend(block: ResidualAttentionBlock, normed: Tensor, mask: Tensor | None = None) -> Tensor:
+def attend(
+    block: ResidualAttentionBlock, normed: Tensor, mask: Tensor | None = None, read: int | None = None
+) -> Tensor:
     """A block's self-attention, as its own ``attention`` computes it, to the last digit where a tower is trained.
 
     ``torch.nn.MultiheadAttention`` stacks queries, keys and values and takes each from the stack; going back, each of
@@ -180,29 +193,39 @@ def attend(block: ResidualAttentionBlock, normed: Tensor, mask: Tensor | None = 
         block: open_clip's block; with another attention than torch's in it, that one is called.
         normed: ``ln_1(x)``, ``(B, L, W)``.
         mask: ``(L, L)``, added to the scores.
+        read: How many of the first tokens are read, all by default. The others are looked at and do not look.
 
     Returns:
-        ``(B, L, W)``, before LayerScale.
+        ``(B, L, W)`` or ``(B, read, W)``, before LayerScale.
     """
     attention = block.attn
     if type(attention) is not nn.MultiheadAttention or not attention.batch_first or attention.in_proj_weight is None:
-        return block.attention(normed, attn_mask=mask)
-    joint = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)  # (B, L, 3 W)
-    query, key, value = (
-        each.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for each in joint.chunk(3, dim=-1)
-    )
-    seen = F.scaled_dot_product_attention(query, key, value, None if mask is None else mask.to(query.dtype))
+        return block.attention(normed[:, :read], normed, normed, None if mask is None else mask[:read])
+    weight, bias = attention.in_proj_weight, attention.in_proj_bias
+    if read is None:
+        parts = F.linear(normed, weight, bias).chunk(3, dim=-1)  # (B, L, W) each
+    else:
+        width = normed.shape[-1]
+        query = F.linear(normed[:, :read], weight[:width], None if bias is None else bias[:width])
+        parts = (query, *F.linear(normed, weight[width:], None if bias is None else bias[width:]).chunk(2, dim=-1))
+    query, key, value = (each.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for each in parts)
+    mask = None if mask is None else mask[:read].to(query.dtype)
+    seen = F.scaled_dot_product_attention(query, key, value, mask)
     return attention.out_proj(seen.transpose(1, 2).flatten(2))
 
 
-def _run_block(block: ResidualAttentionBlock, x: Tensor, mask: Tensor | None, adapter: BlockAdapter | None) -> Tensor:
-    """One residual block on ``(B, L, W)``, around its adapter."""
+def _run_block(
+    block: ResidualAttentionBlock, x: Tensor, mask: Tensor | None, adapter: BlockAdapter | None, read: int | None = None
+) -> Tensor:
+    """One residual block on ``(B, L, W)``, around its adapter; ``(B, read, W)`` where only some are read."""
     adapter = _UNCHANGED if adapter is None else adapter
+    some = read if adapter.by_token else None
     x = adapter.before(x, block)
     normed = block.ln_1(x)
-    x = x + adapter.attention(block.ls_1(attend(block, normed, mask)), normed, x, block)
+    delta, normed, x = block.ls_1(attend(block, normed, mask, some)), normed[:, :some], x[:, :some]
+    x = x + adapter.attention(delta, normed, x, block)
     normed = block.ln_2(x)
-    return x + adapter.mlp(block.ls_2(block.mlp(normed)), normed, x, block)
+    return (x + adapter.mlp(block.ls_2(block.mlp(normed)), normed, x, block))[:, :read]
 
 
 def encode_image(
@@ -224,11 +247,12 @@ def encode_image(
     run = partial(checkpoint, _run_block, use_reentrant=False) if recompute and torch.is_grad_enabled() else _run_block
     for index, block in enumerate(blocks):
         adapter = None if adapters is None else adapters[index]
-        if prompts is None or index >= len(prompts):
-            x = run(block, x, None, adapter)
-        else:
+        # The class token is all that is read of the last block, unless patches are asked for.
+        read = length if patches or index + 1 < len(blocks) else 1
+        if prompts is not None and index < len(prompts):
             own = prompts[index].to(x.dtype).expand(x.shape[0], -1, -1)  # (B, P, W)
-            x = run(block, torch.cat([x, own], dim=1), None, adapter)[:, :length]
+            x = torch.cat([x, own], dim=1)
+        x = run(block, x, None, adapter, read if read < x.shape[1] else None)
     x = visual.ln_post(x)
     class_token = x[:, 0] @ visual.proj  # (B, D)
     patch_tokens = x[:, 1:] @ visual.proj if patches else None  # (B, N, D)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from open_clip.tokenizer import tokenize
 
+from fer_core import flops
 from fer_core.clip import BlockAdapter, Clip, attend, load
 from fer_core.errors import UserError
 from fer_core.layers.split_attention import SplitAttention
@@ -247,6 +248,59 @@ def test_towers_without_the_needed_places_are_refused(change, message):
         Clip(torch.nn.Linear(2, 2), "other:random", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
+# What is read
+
+
+class Halved(BlockAdapter):
+    """Token by token: half of what a block adds; keeps how many tokens it was given."""
+
+    by_token = True
+
+    def attention(self, delta, normed, x, block):
+        assert delta.shape == normed.shape == x.shape
+        return delta / 2
+
+    def mlp(self, delta, normed, x, block):
+        assert delta.shape == normed.shape == x.shape
+        self.length = x.shape[1]
+        return delta / 2
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_what_is_not_read_is_not_computed_and_changes_nothing(clip, adapted):
+    tower = clip.copy_image_tower().double()
+    image, prompts = images(clip, 3).double(), draw(5, 2, clip.visual_width).double().requires_grad_()
+    # The same adapter twice, once given all tokens.
+    given, whole = ([Halved() if adapted else None for _ in range(clip.visual_layers)] for _ in range(2))
+    for each in filter(None, whole):
+        each.by_token = False
+    weights = [prompts, *tower.parameters()]
+    ours = clip.encode_image(image, prompts, given, patches=False, tower=tower).class_token
+    plain = clip.encode_image(image, prompts, whole, tower=tower).class_token
+    torch.testing.assert_close(ours, plain, atol=1e-12, rtol=1e-12)
+    pulled = draw(*ours.shape).double()
+    for one, other in zip(
+        torch.autograd.grad((ours * pulled).sum(), weights), torch.autograd.grad((plain * pulled).sum(), weights),
+        strict=True,
+    ):  # fmt: skip
+        torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
+    if adapted:
+        assert [each.length for each in given] == [1 + 64] * 5 + [1]
+        assert [each.length for each in whole] == [1 + 64 + 2] * 5 + [1 + 64]
+
+
+def test_the_last_block_computes_the_class_token_alone(clip):
+    """All of its products but keys, values and their use are those of one token."""
+    image, (tokens, width) = images(clip, 1), (1 + 64, clip.visual_width)
+    with torch.no_grad():
+        saved = flops.count(lambda: clip.encode_image(image)) - flops.count(
+            lambda: clip.encode_image(image, patches=False)
+        )
+    projected = 2 * 64 * width * clip.embed_dim
+    one_token = 2 * width * width * (1 + 1 + 8) + 2 * 2 * tokens * width  # query, output, MLP; scores and their use
+    assert saved == projected + 64 * one_token
+
+
 # Attention
 
 
@@ -272,5 +326,6 @@ def test_another_attention_in_a_block_is_called(clip):
     before = attend(block, normed)
     block.attn = SplitAttention(block.attn)
     torch.testing.assert_close(attend(block, normed), before)
+    torch.testing.assert_close(attend(block, normed, read=2), before[:, :2])
     block.attn.out.weight.data.zero_()
     torch.testing.assert_close(attend(block, normed), block.attn.out.bias.expand(2, 5, -1))

@@ -28,6 +28,8 @@ class StAdapter(BlockAdapter):
         frames: Frames of a clip; set it before the tower runs, whose sequences are frames one after another.
     """
 
+    by_token = True
+
     def __init__(self, width: int, inner: int, kernel: int = 3) -> None:
         super().__init__()
         self.down, self.up = nn.Linear(width, inner), nn.Linear(inner, width)

@@ -56,6 +56,7 @@ class VideoAdapter(BlockAdapter):
         attended: ``(B, T, T)`` that attention in the last forward pass, of the class tokens, mean over the heads.
     """
 
+    by_token = True
     attended: Tensor
 
     def __init__(
@@ -130,6 +131,8 @@ class VideoAdapters(nn.Module):
 
 class _Placed(BlockAdapter):
     """The first block's adapter, behind the places in time; not registered, so that no weight stands twice."""
+
+    by_token = True
 
     def __init__(self, inner: VideoAdapter, place: Tensor) -> None:
         super().__init__()
