@@ -5,7 +5,8 @@ from collections import defaultdict
 
 import pytest
 
-from fer_core import experiments, records
+from fer_core import clip, config, data, experiments, models, records
+from fer_core.experiments import measuring
 
 
 def _scores():
@@ -35,3 +36,25 @@ def test_expected_scores_are_those_of_the_records(name, scores):
         assert low <= min(seen[score]) <= max(seen[score]) <= high
         # Wide enough for another machine's rounding, and no wider than the seeds are apart.
         assert high - low <= 1.5 + 8 * statistics.stdev(seen[score])
+
+
+@pytest.fixture(scope="module")
+def stills():
+    """The embedded CLIP, and faces as a method gets them."""
+    tower = clip.load("embedded")
+    transform = data.Transform(tower.image_size, tower.mean, tower.std, train=False)
+    return tower, transform(data.open("facs-still-8", "test", limit=16).take(range(16)), 0, 0)
+
+
+@pytest.mark.parametrize("name", [name for name in experiments.names() if name.endswith("-facs-still-8")])
+def test_operations_of_the_records_are_those_of_todays_code(name, stills):
+    tower, faces = stills
+    seen = {}
+    for record in records.iterate(experiment=name):
+        key = config.digest(record.config["model"])
+        if key not in seen:
+            method = models.build(record.method, tower, record.metrics["classes"], record.config["model"])
+            method.prepare([faces])
+            seen[key] = measuring.flops(method, faces.take([0]))
+        assert record.flops == seen[key], record.path
+    assert seen
