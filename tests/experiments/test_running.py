@@ -272,7 +272,9 @@ def test_flops_of_an_image_tower_follow_from_its_shapes():
     tokens = patches + 1
     # Per block: four projections of attention, an MLP of four times the width, and the two products of attention.
     block = tokens * width * width * (4 + 8) + 2 * tokens * tokens * width
-    products = patches * patch * width + layers * block + width * clip.embed_dim + clip.embed_dim * 2
+    # In the last one the class token alone asks, and goes on; keys and values are those of all tokens.
+    last = width * width * (2 * tokens + 2 + 8) + 2 * tokens * width
+    products = patches * patch * width + (layers - 1) * block + last + width * clip.embed_dim + clip.embed_dim * 2
     sample = Batch(image=torch.zeros(1, 3, size, size), label=torch.zeros(1).long(), index=torch.zeros(1).long())
     assert measuring.flops(method, sample) == 2 * products
     assert torch.backends.mha.get_fastpath_enabled()
