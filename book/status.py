@@ -107,9 +107,9 @@ def _records(found: Iterable[Record]) -> str:
         if "full" not in each.profiles:
             licensed[each.dataset].append(f"`{each.method}`")
     parts = [
-        _summary(results, len(open_), by_experiment),
+        _summary(results, by_experiment),
         markup.table(
-            "Full results",
+            "Results of the full profile",
             ["Experiment", "Seeds", "A run", "Other settings"],
             [_row(each) for each in results if each.current],
         ),
@@ -128,16 +128,18 @@ def _records(found: Iterable[Record]) -> str:
 
 
 def _result(name: str, found: Sequence[Record]) -> _Result:
-    current = [record for record in found if not experiments.is_stale(record)]
+    sides: dict[bool, list[Record]] = {True: [], False: []}
+    for record in found:
+        sides[experiments.is_stale(record)].append(record)
     return _Result(
         name,
-        current=[record for record in current if record.variant is None],
-        stale=sorted(record.seed for record in found if record.variant is None and record not in current),
-        variants=sum(record.variant is not None for record in current),
+        current=[record for record in sides[False] if record.variant is None],
+        stale=sorted(record.seed for record in sides[True] if record.variant is None),
+        variants=sum(record.variant is not None for record in sides[False]),
     )
 
 
-def _summary(results: Sequence[_Result], open_: int, found: Mapping[str, Sequence[Record]]) -> str:
+def _summary(results: Sequence[_Result], found: Mapping[str, Sequence[Record]]) -> str:
     made = [record for each in results for record in found[each.name]]
     machines = Counter(_machine(record.hardware) for record in made)
     hours = sum(record.seconds["total"] for record in made) / 3600

@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor
 
-from fer_core.clip import Clip
-from fer_core.clip_towers import BlockAdapter
+from fer_core.clip import BlockAdapter, Clip
 from fer_core.errors import UserError
 from fer_core.faces.canvas import PARSING
 from fer_core.prompts import UnitPhrase
@@ -23,12 +22,7 @@ class _Watcher(BlockAdapter):
     weights: Tensor
 
     def attention(self, delta: Tensor, normed: Tensor, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
-        attention = block.attn
-        weight, bias = (each.chunk(3) for each in (attention.in_proj_weight, attention.in_proj_bias))
-        query = F.linear(normed[:, :1], weight[0], bias[0]).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
-        key = F.linear(normed, weight[1], bias[1]).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
-        scores = query @ key.mT / query.shape[-1] ** 0.5  # (B, heads, 1, L)
-        self.weights = scores.softmax(-1).mean(1)[:, 0]
+        self.weights = block.attn(normed[:, :1], normed, normed, need_weights=True)[1][:, 0]
         return delta
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fer_core import clip, inside
-from fer_core.clip_towers import BlockAdapter
+from fer_core.clip import BlockAdapter
 from fer_core.errors import UserError
 from fer_core.faces import PARSING
 from fer_core.prompts import UnitPhrase
@@ -22,7 +22,7 @@ def test_even_attention_lies_on_each_part_by_its_area():
 
 
 @pytest.mark.parametrize("length", [0, 3])
-def test_the_class_tokens_attention_is_that_of_torchs_own_module(length):
+def test_the_class_tokens_attention_is_a_softmax_of_its_query_and_all_keys(length):
     torch.manual_seed(0)
     tower = clip.load("embedded:random")
     image = torch.randn(2, 3, tower.image_size, tower.image_size)
@@ -36,12 +36,21 @@ def test_the_class_tokens_attention_is_that_of_torchs_own_module(length):
 
     tower.encode_image(image, prompts, [None] * (tower.visual_layers - 1) + [Keep()])
     ((x, block),) = stream
-    normed = block.ln_1(x)
-    _, expected = block.attn(normed, normed, normed, need_weights=True)  # (B, L, L), mean over heads
+    heads, width = block.attn.num_heads, tower.visual_width
+    joint = block.ln_1(x) @ block.attn.in_proj_weight.T + block.attn.in_proj_bias
+    query, key = (
+        joint[..., at : at + width].unflatten(-1, (heads, -1)) for at in (0, width)
+    )  # (B, L, heads, W / heads)
+    expected = torch.stack(
+        [
+            (query[:, 0, head, None] @ key[:, :, head].mT / (width / heads) ** 0.5).softmax(-1)[:, 0]
+            for head in range(heads)
+        ]
+    ).mean(0)  # (B, L)
     rows, columns = tower.patch_grid
     seen, prompted = inside.class_attention(tower, image, prompts)
-    torch.testing.assert_close(seen.flatten(1), expected[:, 0, 1 : 1 + rows * columns])
-    torch.testing.assert_close(prompted, expected[:, 0, 1 + rows * columns :].sum(1))
+    torch.testing.assert_close(seen.flatten(1), expected[:, 1 : 1 + rows * columns])
+    torch.testing.assert_close(prompted, expected[:, 1 + rows * columns :].sum(1))
     assert (prompted > 0).all() == bool(length)
 
 
