@@ -256,8 +256,9 @@ def test_the_timeline_shows_window_and_apex(widget, course, chromium):
 @pytest.mark.book
 def test_it_moves_when_asked_and_then_alone(widget, chromium):
     page = chromium.new_page(viewport={"width": 1000, "height": 900})
-    page.clock.install()
+    page.clock.install(time=0)
     widget_pages.show(page, widget)
+    page.clock.pause_at(1000)  # from here on time passes as this test says
     page.clock.run_for(10_000)
     where = "[model.get('step'), model.get('frame')]"
     assert page.evaluate(where) == [0, 0]
