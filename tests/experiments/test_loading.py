@@ -51,6 +51,16 @@ def test_every_profile_is_accepted_by_its_method_and_the_engine(name, profile):
     assert (settings.backbone == "embedded") == (profile != "paper")
 
 
+@pytest.mark.parametrize("method", ["les-clip", "mpa-fer", "fine-cliper", "clip-au"])
+def test_a_papers_optimiser_is_the_same_on_all_its_data(method):
+    """A rate chosen for the embedded CLIP stays out of the paper's own settings."""
+    own = [experiment for experiment in map(experiments.load, experiments.names()) if experiment.method == method]
+    training = [each.settings("paper").training for each in own if "paper" in each.profiles]
+    assert len(training) > 1
+    told = [tuple(each.get(key) for key in ("optimizer", "lr", "momentum", "weight_decay")) for each in training]
+    assert set(told) == {told[0]}
+
+
 @pytest.mark.parametrize("name", experiments.names())
 def test_every_file_says_what_it_is_and_how_to_run_it(name):
     text = source(name)
