@@ -1,6 +1,6 @@
 """Which records count, and what one experiment gains over another on the same test samples, from records alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from fer_core import experiments, metrics_subjects, records
 from fer_core.errors import UserError, unknown
+from fer_core.metrics import Interval
 from fer_core.metrics_subjects import Gain
 from fer_core.records import Record
 
@@ -123,6 +124,29 @@ def gain_of_rows(
         name = rows[title] if isinstance(rows[title], str) else experiment
         sides.append(current(name, known[ablation].profile, known[ablation].settings(title), folder))
     return _gain(sides)
+
+
+def spread(
+    first: str, second: str, score: Callable[[Record], float], folder: Path | str | None = None
+) -> Interval | None:
+    """How far a score of the second experiment lies above the first's, where records keep it for the whole test alone.
+
+    Args:
+        first: Name of an experiment.
+        second: Name of another.
+        score: What to read of a record.
+        folder: As of :func:`current`.
+
+    Returns:
+        The difference of the means over seeds, with the smallest and the largest of any two seeds in place of an
+        interval; None where a side has no records.
+    """
+    sides = [[score(record) for record in current(name, folder=folder)] for name in (first, second)]
+    if not all(sides):
+        return None
+    one, two = map(np.array, sides)
+    pairs = two[:, None] - one
+    return Interval(float(pairs.mean()), float(pairs.min()), float(pairs.max()))
 
 
 def people(experiment: str, score: str = "war", folder: Path | str | None = None) -> dict[str, float]:

@@ -56,13 +56,17 @@ def gain(found: Gain | None) -> str:
     return f"{points(found.interval)}; {sides}; p = {found.p_value:.4f}"
 
 
-def claims(found: Mapping[str, Gain | None]) -> pd.DataFrame:
-    """Claims that one thing is better than another: what was measured of each, and whether it held."""
-    rows = {
-        text: ("not run", "open") if each is None else (points(each.interval), outcome(each.interval))
-        for text, each in found.items()
-    }
-    return pd.DataFrame(rows, index=["gain in WAR, points", "verdict"]).T
+def claims(found: Mapping[str, Gain | Interval | None]) -> pd.DataFrame:
+    """Claims that one thing is better than another: what was measured of each, and whether it held.
+
+    Args:
+        found: By claim, what one side gains over the other: in WAR, or in the score that the claim names.
+    """
+    rows = {}
+    for text, each in found.items():
+        measured = each.interval if isinstance(each, Gain) else each
+        rows[text] = ("not run", "open") if measured is None else (points(measured), outcome(measured))
+    return pd.DataFrame(rows, index=["gain in points", "verdict"]).T
 
 
 def efficiency(counted: Mapping[str, tuple[int, int, int]], folder: Path | str | None = None) -> pd.DataFrame:

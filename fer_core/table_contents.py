@@ -42,6 +42,25 @@ def _trained_on(dataset: str, **options: Any) -> Overrides:
 #: As many faces as the ablations train on; as short a training needs one evaluation, and no half precision.
 _SOME: Overrides = (("train_on.limit.train", 2000), ("training.evaluate_every", 5), ("training.precision", "fp32"))
 
+#: What the rows of MPA-FER's ablations have in common.
+_QUARTER: Overrides = (("data.limit.train", 2000), *_SOME[1:])
+
+_GENERALITY = (
+    Column("war", "expressions (WAR)", "facs-still-8", "war"),
+    Column("attributes", "attributes (UAR)", "facs-still-8", "attributes"),
+    Column("captions", "captions (first 5)", "facs-still-8", "captions"),
+)
+_UNALIGNED: Overrides = (("model.gamma", 0.0), ("model.beta", 0.0), ("model.local", False))
+_MPA_PARTS: dict[str, Overrides] = {
+    "soft prompts in the text tower": (("model.visual_length", 0), *_UNALIGNED),
+    "+ visual prompts": _UNALIGNED,
+    "MPA-FER without prototypes": (("model.gamma", 0.0),),
+    "MPA-FER, prototypes 0.1": (("model.gamma", 0.1),),
+    "MPA-FER, prototypes 1": (),
+    "MPA-FER, prototypes 10": (("model.gamma", 10.0),),
+    "MPA-FER, prototypes by L1": (("model.distance", "l1"),),
+}
+
 _FROM_MAFW = _trained_on("mafw", fold=1, frames=16, size=224, captions="english")
 _FROM_DFEW = _trained_on("dfew", fold=1, frames=16, size=224)
 
@@ -152,12 +171,18 @@ DEFINITIONS = (
         "What the image features of tuned methods still know of everything else, asked in CLIP's way on rendered faces "
         "(test split), in percent: zero-shot questions about hair, glasses, beard, skin, age and colour (balanced "
         "accuracy, mean over six), and a face's own caption, or a caption's own face, among the nearest 5 of 1,000.",
-        (
-            Column("war", "expressions (WAR)", "facs-still-8", "war"),
-            Column("attributes", "attributes (UAR)", "facs-still-8", "attributes"),
-            Column("captions", "captions (first 5)", "facs-still-8", "captions"),
-        ),
+        _GENERALITY,
         tuple(Ours(method) for method in _STILLS),
+    ),
+    Definition(
+        "mpa-fer-generality",
+        "What MPA-FER's parts, and how strongly they are weighed, leave of CLIP's knowledge of everything else; "
+        "measures as in the table above, after training on a quarter of the rendered faces.",
+        _GENERALITY,
+        (
+            Ours("zero-shot"),
+            *(Ours("mpa-fer", title=title, overrides=(*_QUARTER, *changes)) for title, changes in _MPA_PARTS.items()),
+        ),
     ),
     Definition(
         "methods",

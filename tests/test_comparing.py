@@ -51,6 +51,21 @@ def test_the_gain_is_the_difference_of_mean_accuracies_over_seeds():
     assert (same.interval.value, same.p_value) == (0, 1)
 
 
+def test_scores_of_the_whole_test_are_compared_seed_by_seed(tmp_path):
+    def kept(value, seed, name):
+        scores = record(drawn(0.5, 0)).metrics
+        return record(drawn(0.5, 0), seed, name, metrics={**scores, "generality": {"captions": value}})
+
+    for seed, value in enumerate((0.5, 0.6)):
+        records.write(kept(value, seed, "zero-shot-ferplus"), tmp_path)
+    for seed, value in enumerate((0.1, 0.3, 0.2)):
+        records.write(kept(value, seed, "coop-ferplus"), tmp_path)
+    captions = lambda each: each.metrics["generality"]["captions"]  # noqa: E731
+    found = comparing.spread("zero-shot-ferplus", "coop-ferplus", captions, tmp_path)
+    assert (found.value, found.low, found.high) == pytest.approx((-0.35, -0.5, -0.2))
+    assert comparing.spread("zero-shot-ferplus", "lora-ferplus", captions, tmp_path) is None
+
+
 def test_people_are_drawn_where_the_record_knows_them():
     subjects = (np.arange(40) // 10).tolist()
     first, second = drawn(0.5, 0), drawn(0.5, 0)

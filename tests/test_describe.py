@@ -115,6 +115,9 @@ def test_claims_say_what_was_measured_and_what_was_not():
     gain = Gain(Interval(0.02, 0.01, 0.03), 7, 2, 0.0123)
     assert describe.gain(gain) == "+2.0 (1.0 to 3.0); +7 −2; p = 0.0123"
     assert describe.gain(None) == "not run"
-    told = describe.claims({"it is better": gain, "it is faster": None})
+    told = describe.claims(
+        {"it is better": gain, "it is faster": None, "it forgets nothing": Interval(-0.4, -0.5, -0.3)}
+    )
+    assert told.loc["it forgets nothing"].tolist() == ["-40.0 (-50.0 to -30.0)", "did not hold"]
     assert told.loc["it is better"].tolist() == ["+2.0 (1.0 to 3.0)", "held"]
     assert told.loc["it is faster"].tolist() == ["not run", "open"]

@@ -11,7 +11,7 @@ from fer_core.tables import Cell, Row, Table
 # Other pages show what these are about: baselines, all methods, what is kept besides expressions, who collapsed, wrong
 # labels, why methods of other papers end where they do.
 ELSEWHERE = {
-    "baselines-facs-still-8", "baselines-ferplus", "generality-facs-still-8", "methods",
+    "baselines-facs-still-8", "baselines-ferplus", "generality-facs-still-8", "mpa-fer-generality", "methods",
     "personalisation-facs-collapse", "label-noise-facs-still-8", "coop-facs-still-8:length",
     "maple-facs-still-8:length", "promptsrc-facs-still-8:hold",
 }  # fmt: skip
