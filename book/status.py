@@ -38,8 +38,9 @@ def _notebooks(ran: dict[str, Stamp]) -> str:
     rows = []
     for source, stamp in ran.items():
         data = ", ".join(f"{name} `{digest}`" for name, digest in stamp.inputs.data.items()) or "none"
-        started = f"{datetime.fromisoformat(stamp.started):%d %b %Y, %H:%M}"
-        rows.append([f"`{source}`", stamp.inputs.profile, started, f"{stamp.seconds:.0f} s", data])
+        # Spaces that do not break keep the day on one line, and a time with its unit.
+        started = f"{datetime.fromisoformat(stamp.started):%d\u00a0%b\u00a0%Y, %H:%M}"
+        rows.append([f"`{source}`", stamp.inputs.profile, started, f"{stamp.seconds:.0f}\u00a0s", data])
     total = sum(stamp.seconds for stamp in ran.values())
     machines = sorted({_machine(stamp.hardware) for stamp in ran.values()})
     versions = sorted(
@@ -156,7 +157,7 @@ def _summary(results: Sequence[_Result], found: Mapping[str, Sequence[Record]]) 
 
 def _row(result: _Result) -> list[str]:
     minutes = statistics.median(record.seconds["total"] for record in result.current) / 60
-    took = f"{minutes:.0f} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
+    took = f"{minutes:.0f}\u00a0min" if minutes >= 1 else f"{60 * minutes:.0f}\u00a0s"
     return [f"`{result.name}`", _numbers(result.seeds), took, f"{result.variants or '–'}"]
 
 

@@ -128,9 +128,27 @@ def latex(table: Table) -> str:
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
+def _shared(table: Table) -> dict[int, str]:
+    """Columns of the stub in which all rows agree, by place: what the caption may say once, in a few words."""
+    backbones, seeds = {row.backbone for row in table.rows}, {len(row.seeds) for row in table.rows}
+    told = {}
+    if len(table.rows) > 1 and len(backbones) == 1:
+        told[_STUB.index("Backbone")] = f"backbone {backbones.pop()}"
+    if len(table.rows) > 1 and len(seeds) == 1:
+        count = seeds.pop()
+        told[_STUB.index("Seeds")] = f"{count} seed{'s' * (count > 1)}" if count else ""
+    return told
+
+
 def html(table: Table) -> str:
-    """A table with caption, headers that have a scope, and notes that are linked from their cells."""
-    base, legend = escape(table.name), _legend(table)
+    """A table with caption, headers that have a scope, and notes that are linked from their cells.
+
+    Backbone and number of seeds stand in the caption where all rows have the same, so that a page is wide enough.
+    """
+    base, legend, shared = escape(table.name), _legend(table), _shared(table)
+    every = ", ".join(filter(None, shared.values()))
+    caption = f"{table.caption} Every row: {every}." if every else table.caption
+    titles = [title for place, title in enumerate(_titles(table)) if place not in shared]
 
     def shown(cell: Cell) -> str:
         marks = []
@@ -144,11 +162,13 @@ def html(table: Table) -> str:
 
     # The theme keeps tables of the class "dataframe" readable on a dark page.
     opening = f'<table class="fer-table dataframe" id="{base}">'
-    lines = [opening, f"<caption>{escape(table.caption)}</caption>", "<thead><tr>"]
-    lines += [f'<th scope="col">{escape(title)}</th>' for title in _titles(table)]
+    lines = [opening, f"<caption>{escape(caption)}</caption>", "<thead><tr>"]
+    lines += [f'<th scope="col">{escape(title)}</th>' for title in titles]
     lines += ["</tr></thead>", "<tbody>"]
     for row in table.rows:
-        stub = f'<th scope="row">{escape(row.method)}</th><td>{escape(row.backbone)}</td><td>{_seeds(row)}</td>'
+        stub = f'<th scope="row">{escape(row.method)}</th>'
+        told = enumerate((row.backbone, _seeds(row)), start=1)
+        stub += "".join(f"<td>{escape(text)}</td>" for place, text in told if place not in shared)
         cells = "".join(f'<td class="{cell.kind.replace(" ", "-")}">{shown(cell)}</td>' for cell in row.cells)
         lines.append(f"<tr>{stub}{cells}</tr>")
     lines += ["</tbody>", "</table>"]

@@ -335,6 +335,21 @@ def test_html_is_well_formed_and_accessible(table):
     assert table._repr_html_() == text
 
 
+def test_html_says_once_what_all_rows_share(table):
+    alike = dataclasses.replace(
+        table, rows=tuple(dataclasses.replace(row, backbone="ViT-X", seeds=(0, 1)) for row in table.rows)
+    )
+    text = table_formats.html(alike)
+    assert _Reader(text).scopes == ["col"] * (len(table.columns) + 1) + ["row"] * len(table.rows)
+    assert text.count("ViT-X") == 1
+    assert "Every row: backbone ViT-X, 2 seeds.</caption>" in text
+    nobody = dataclasses.replace(alike, rows=tuple(dataclasses.replace(row, seeds=()) for row in alike.rows))
+    assert "Every row: backbone ViT-X.</caption>" in table_formats.html(nobody)
+    alone = table_formats.html(dataclasses.replace(alike, rows=alike.rows[:1]))
+    assert "Every row" not in alone
+    assert _Reader(alone).scopes.count("col") == len(table.columns) + 3
+
+
 @pytest.mark.parametrize(
     ("notes", "opening"), [(1, "<details open><summary>1 note<"), (9, "<details><summary>9 notes<")]
 )

@@ -59,7 +59,7 @@ def test_three_current_seeds_are_full(page):
         replace(record, seconds={"total": total}) for record, total in zip(_seeds(0, 1, 2), (60, 300, 90), strict=True)
     ]
     text, tables = page(*told)
-    assert tables["Results of the full profile"]["coop-facs-still-8"] == ["0,1,2", "2 min", "–"]
+    assert tables["Results of the full profile"]["coop-facs-still-8"] == ["0,1,2", "2\u00a0min", "–"]
     assert "coop-facs-still-8" not in tables["What would complete the results"]
     assert ", 1 have full results. 3 records, 0 hours of computing" in text
 
@@ -68,7 +68,7 @@ def test_settings_other_than_the_experiments_own_are_counted_apart(page):
     varied = replace(RECORD, variant="lr=1", overrides={"training.lr": 1})
     quick = replace(RECORD, profile="quick", seed=5)
     _, tables = page(*_seeds(0, 1), varied, replace(varied, seed=1), replace(varied, seed=2), quick, stale=(2,))
-    assert tables["Results of the full profile"]["coop-facs-still-8"] == ["0,1", "1 s", "2"]
+    assert tables["Results of the full profile"]["coop-facs-still-8"] == ["0,1", "1\u00a0s", "2"]
 
 
 def test_too_few_seeds_are_partial_and_others_are_asked_for(page):
