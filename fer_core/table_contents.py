@@ -61,8 +61,8 @@ _MPA_PARTS: dict[str, Overrides] = {
     "MPA-FER, prototypes by L1": (("model.distance", "l1"),),
 }
 
-_FROM_MAFW = _trained_on("mafw", fold=1, frames=16, size=224, captions="english")
-_FROM_DFEW = _trained_on("dfew", fold=1, frames=16, size=224)
+_FROM_MAFW = _trained_on("mafw", fold=1, frames=16, size=224, captions="english", validation=0)
+_FROM_DFEW = _trained_on("dfew", fold=1, frames=16, size=224, validation=0)
 
 
 def _scores(

@@ -21,6 +21,7 @@ _OF_TRAINING = ("shots", "label_noise")
 def splits(settings: Settings, root: str | Path | None, seed: int) -> tuple[dict[str, data.FaceDataset], str]:
     """The splits that a run trains on, is validated on and tested on, and the digest of their fingerprints.
 
+    Without ``"validation"`` where none is held out (``data.validation=0``, as papers train).
     Few samples a class (``data.shots``) and wrong labels (``data.label_noise``) are drawn anew for each seed, after the
     fingerprints were taken: seeds of one experiment are runs on the same data.
 
@@ -32,9 +33,10 @@ def splits(settings: Settings, root: str | Path | None, seed: int) -> tuple[dict
         raise UserError(
             f"data.{misplaced}: expected the training data's option, as train_on is set; say train_on.{misplaced}"
         )
-    opened = {split: _open(*_whence(settings, split), split, root) for split in data.SPLITS}
-    fingerprint = config.digest({split: dataset.fingerprint for split, dataset in opened.items()})
     _, own = _whence(settings, "train")
+    wanted = [split for split in data.SPLITS if split != "validation" or own.get("validation") != 0]
+    opened = {split: _open(*_whence(settings, split), split, root) for split in wanted}
+    fingerprint = config.digest({split: dataset.fingerprint for split, dataset in opened.items()})
     if own.get("shots") is not None:
         opened["train"] = data.few(opened["train"], own["shots"], seed)
     if own.get("label_noise") is not None:

@@ -52,7 +52,7 @@ def personalise(
     Args:
         settings: Of the run.
         source: Trained.
-        splits: ``train``, ``validation`` and ``test``.
+        splits: ``train``, ``test`` and, unless none is held out, ``validation``.
         training: How the source was trained.
         seed: The run's; random contexts and views are drawn from it.
         processes: One; a person's videos come one after another.
@@ -69,7 +69,7 @@ def personalise(
         method.remember(_hidden(opened["train"], processes))
     said = meet(method, opened["test"], processes.device)
     validation = None
-    if len(splits["validation"]):
+    if "validation" in splits:
         held = meet(method, opened["validation"], processes.device).predictions
         told = _by_subject(splits["validation"], held, held.logits)
         validation = {name: told[name] for name in _SCORES}

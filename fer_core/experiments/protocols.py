@@ -89,7 +89,7 @@ def _train(settings: Settings, splits: Splits, resources: Resources) -> Outcome:
     method = models.build(settings.source or settings.method, resources.tower, splits["train"].classes, settings.model)
     method.for_classes(test.classes)  # one that cannot be asked of them is refused before it is trained
     fit = engine.fit(
-        method, splits["train"], splits["validation"], test, training, seed=resources.seed,
+        method, splits["train"], splits.get("validation"), test, training, seed=resources.seed,
         device=resources.processes.device, progress=resources.progress, checkpoint=resources.checkpoint,
         checkpoint_seconds=resources.checkpoint_seconds, log_dir=resources.log_dir,
     )  # fmt: skip

@@ -333,6 +333,19 @@ def test_a_record_names_the_transform_that_aligned_the_faces(rafdb, tmp_path):
     assert ran().alignment == "0123456789abcdef"
 
 
+def test_without_a_validation_split_all_training_samples_train(rafdb, tmp_path):
+    """As the papers train; the profile paper of data sets whose validation split is ours says so."""
+    held, all_of_it = (opening.splits(settings_with(**options), rafdb, 0)[0] for options in ({}, {"validation": 0}))
+    assert list(all_of_it) == ["train", "test"]
+    assert len(all_of_it["train"]) == len(held["train"]) + len(held["validation"])
+    record = experiments.run(
+        "linear-probe-raf-db", "smoke", data_root=rafdb, device="cpu", progress=False, records_dir=tmp_path,
+        overrides={"data.validation": 0},
+    )  # fmt: skip
+    assert all(row["validation"] is None for row in record.history)
+    assert experiments.load("mpa-fer-raf-db").settings("paper").data["validation"] == 0
+
+
 def test_descriptions_stand_for_captions(rafdb, tmp_path):
     keys = clip_keys(split_of(settings_with(), "test", rafdb))
     trained_on = [clip_keys(split_of(settings_with(), split, rafdb)) for split in ("train", "validation")]
