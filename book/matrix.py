@@ -42,7 +42,7 @@ _PAPERS = (
             *_STILLS,
             ("mpa-fer-facs-still-8:",),
             ("few-shot-facs-still-8", "few-shot-ferplus", "across-facs-ferplus"),
-            ("mpa-fer-main",),
+            ("mpa-fer-main", "mpa-fer-affectnet-8:"),
         ),
     ),
     _Paper(

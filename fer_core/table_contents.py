@@ -59,6 +59,7 @@ _MPA_PARTS: dict[str, Overrides] = {
     "MPA-FER, prototypes 1": (),
     "MPA-FER, prototypes 10": (("model.gamma", 10.0),),
     "MPA-FER, prototypes by L1": (("model.distance", "l1"),),
+    "MPA-FER, prototypes by L1 summed": (("model.distance", "l1-sum"),),
 }
 
 _FROM_MAFW = _trained_on("mafw", fold=1, frames=16, size=224, captions="english", validation=0)

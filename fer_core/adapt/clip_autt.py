@@ -9,7 +9,8 @@ stay frozen; only contexts of P = 4 vectors before the words of each unit change
     L      = mean_v H(softmax(C(5 z(w_v) Z^T)))                        H: entropy
     10 passes, one AdamW step on the contexts each; then every video is classified on its window, chosen anew
 
-Released: contexts without the units' words, never reset. Our reading: each person begins from the same contexts; a
+Released: contexts without the units' words, their features normalised before the adapter, an optimiser that is built
+anew for each step, and contexts that are never reset. Our reading: each person begins from the same contexts; a
 person's videos come together; predictions are those after the last step (the release logs the pass before it, and keeps
 the best pass by its labels: see ``Adapted.passes``). As in the release, windows are chosen without the factor 5.
 
@@ -39,7 +40,8 @@ class ClipAuttConfig(UnitPromptConfig):
     """Settings of CLIP-AUTT.
 
     Args:
-        released: Contexts in the form of the released code, without the units' words.
+        released: The form of the released code: contexts without the units' words, features normalised before the
+            adapter, a new optimiser for each step; ``reset`` is a setting of its own.
         window: K, frames of a window; clips that are shorter are one window. 0 takes the whole clip.
         choice: ``hard`` takes the window of the lowest entropy, ``soft`` weighs all windows by softmax(-entropy /
             temperature), ``several`` takes the mean over the ``kept`` surest.

@@ -9,7 +9,7 @@ from torch import Tensor
 from fer_core.adapt.base import AdaptConfig, TestTimeMethod
 from fer_core.clip import TextTokens
 from fer_core.errors import UserError
-from fer_core.models.base import Method
+from fer_core.models.base import Method, normalise
 from fer_core.models.clip_au import ClipAu
 
 Start = Literal["random", "words"]
@@ -46,7 +46,7 @@ class UnitPrompts:
             raise UserError(f"context_length: expected at least 1, got {length}; the paper has 4")
         self.source, self.clip = source, source.clip
         phrases = source.phrases
-        self.words = self.clip.tokens([f"{phrase}." for phrase in phrases])
+        self.words, self.released = self.clip.tokens([f"{phrase}." for phrase in phrases]), released
         if released:
             self.words = self._without_words(self.words)
         device = self.clip.device
@@ -80,8 +80,12 @@ class UnitPrompts:
         return self.clip.encode_text(tokens)
 
     def units(self) -> Tensor:
-        """Features ``(N, D)`` of the units behind CLIP-AU's adapter, normalised."""
-        return self.source.units(self.texts())
+        """Features ``(N, D)`` of the units behind CLIP-AU's adapter, normalised.
+
+        The released form normalises what goes into the adapter, too, which its source was not trained with.
+        """
+        texts = self.texts()
+        return self.source.units(normalise(texts) if self.released else texts)
 
 
 @dataclass(frozen=True)
@@ -131,12 +135,16 @@ class UnitPromptMethod(TestTimeMethod):
     def reset(self) -> None:
         """Contexts and the optimiser's moments as at the start."""
         self.prompts.reset()
-        self.optimizer = torch.optim.AdamW(
-            [self.prompts.context], lr=self.config.lr, weight_decay=self.config.weight_decay
-        )
+        self.optimizer = self._optimizer()
 
     def step(self, loss: Tensor) -> None:
-        """One step on the contexts."""
+        """One step on the contexts; in the released form the optimiser remembers none before it."""
+        if self.released:
+            self.optimizer = self._optimizer()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        config = self.config
+        return torch.optim.AdamW([self.prompts.context], lr=config.lr, weight_decay=config.weight_decay)

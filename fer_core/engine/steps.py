@@ -113,7 +113,7 @@ class Stepper:
         fused = self.device.type in ("cpu", "cuda")
         if training.optimizer == "sgd":
             return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum, fused=fused)
-        return torch.optim.AdamW(groups, lr=training.lr, fused=fused)
+        return torch.optim.AdamW(groups, lr=training.lr, betas=training.betas, fused=fused)
 
     def _wrapped(self, compiled: bool) -> Any:
         self.compiled = compiled

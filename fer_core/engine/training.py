@@ -26,7 +26,8 @@ class Training:
         optimizer: ``"adamw"`` or ``"sgd"``.
         lr: Learning rate at its peak.
         weight_decay: Decay of the parameters that the method wants decayed.
-        momentum: Of SGD; AdamW takes its usual 0.9 and 0.999.
+        momentum: Of SGD.
+        betas: Decay of AdamW's two moments.
         warmup: Share of all steps over which the learning rate rises linearly to its peak.
         schedule: ``"cosine"`` falls to zero after the warm-up, ``"constant"`` stays at the peak.
         gradient_clip: Largest norm of all gradients together; None clips nothing.
@@ -57,6 +58,7 @@ class Training:
     lr: float = 1e-3
     weight_decay: float = 0.0
     momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
     warmup: float = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
     gradient_clip: float | None = None
@@ -84,6 +86,7 @@ class Training:
         check("weight_decay", 0 <= self.weight_decay < math.inf, "a number of at least 0")
         for name in ("momentum", "warmup"):
             check(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
+        check("betas", all(0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)")
         check("gradient_clip", self.gradient_clip is None or 0 < self.gradient_clip < math.inf, "none, or above 0")
         check("ema", self.ema is None or 0 < self.ema < 1, "none, or a number between 0 and 1")
         for name, known in (

@@ -6,6 +6,7 @@ equations are not public. With texts T (C, D) and patch tokens P (N, D) of an im
     A    = softmax((T W_q) (P W_k)^T / sqrt(h))          which patches a class looks at, (C, N)
     U    = A (P W_v) W_o                                 what it sees there, (C, D);  W_o starts at zero
     U'_c = U_c - sum_{j != c} w_cj U_j                   without what look-alikes see too; w: text_likeness
+         = ((A - w A) P W_v W_o)_c                       as it is computed: half precision would lose the difference
     z_c  = z + eta U'_c                                  the image as class c sees it; eta is learned
 
 Where all texts are the same, U' is zero and the image stays as it is. At the start attention is nearly even, so that
@@ -61,7 +62,9 @@ class Discrimination(nn.Module):
         query, key = self.query(self.texts), self.key(patches)
         scores = query @ key.transpose(1, 2) / query.shape[-1] ** 0.5
         self.attention = scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(-1)
-        seen = self.out(self.attention.to(key.dtype) @ self.value(patches))  # (B, C, D)
+        looks = self.attention
         if self.subtract:
-            seen = seen - self.likeness.to(seen.dtype) @ seen
+            with torch.autocast(looks.device.type, enabled=False):
+                looks = looks - self.likeness.to(looks.dtype) @ looks
+        seen = self.out(looks.to(key.dtype) @ self.value(patches))  # (B, C, D)
         return image[:, None] + self.strength * seen

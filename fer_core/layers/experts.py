@@ -4,9 +4,13 @@ Our reading of the *emotion-sensitive adaptive mixture-of-experts* that the abst
 names; its shape is not public. Per image, with the class token x of the residual stream::
 
     logits = W_g LN(x) + W_e c + noise        c: softmax over the classes of the token's likeness to their texts, (C,)
-    g      = softmax over the k largest logits, 0 for the others
+    g      = softmax over the k largest logits, 0 for the others; for k = 1 of several experts the softmax over all
     out    = s * sum_e g_e E_e(tokens)        E_e: Linear(d, r), GELU, dropout, Linear(r, d)
     noise  = N(0, 1) * softplus(W_n LN(x)), in training only (Shazeer et al. 2017, arXiv 1701.06538, equation 4)
+
+With k = 1 the softmax over one logit would be 1 and teach the router nothing, so that its gate is its probability
+(Fedus et al. 2022, Switch Transformers, arXiv 2101.03961, equation 2). Before the first block the class token is the
+same in all images: there x is the mean of the patch tokens.
 
 The last layers of the experts start at zero, and so does W_e: at the start nothing is added, and the router is a plain
 one. Mixtures parallel to a CLIP block's MLP with a gate for each image are known from MoE-Adapters4CL (Yu et al. 2024,
@@ -74,18 +78,18 @@ class Experts(nn.Module):
             nn.init.normal_(layer.weight, std=_INIT)
         nn.init.zeros_(self.listen.weight)
 
-    def forward(self, tokens: Tensor, class_token: Tensor, reading: Tensor | None) -> Tensor:
+    def forward(self, tokens: Tensor, asked: Tensor, reading: Tensor | None) -> Tensor:
         """What the experts add to the tokens.
 
         Args:
             tokens: ``(B, L, d)``, normalised as the experts shall see them.
-            class_token: ``(B, d)``, not normalised.
+            asked: ``(B, d)`` what the router looks at, as a rule the class token; not normalised.
             reading: ``(B, C)`` class probabilities that the router hears of; None for a plain router.
 
         Returns:
             ``(B, L, d)``.
         """
-        self.gates, soft = self._route(class_token, reading)
+        self.gates, soft = self._route(asked, reading)
         self.balance = load_balance(self.gates > 0, soft)
         inner = self.dropout(F.gelu(self.down(tokens)))
         gates = self.gates.to(inner.dtype)
@@ -93,9 +97,9 @@ class Experts(nn.Module):
         mixed = self.up(inner * each[:, None]) + (gates @ self.up_bias.to(gates.dtype))[:, None]
         return self.scale * mixed
 
-    def _route(self, class_token: Tensor, reading: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _route(self, asked: Tensor, reading: Tensor | None) -> tuple[Tensor, Tensor]:
         """Gates ``(B, E)`` of the k best, and the softmax over all before noise."""
-        token = class_token.to(torch.promote_types(class_token.dtype, torch.float32))
+        token = asked.to(torch.promote_types(asked.dtype, torch.float32))
         normed = F.layer_norm(token, token.shape[-1:])
         logits = self.router(normed)
         if reading is not None:
@@ -105,7 +109,8 @@ class Experts(nn.Module):
         if self.training:
             noisy = clean + torch.randn_like(clean) * F.softplus(self.noise(normed).to(token.dtype))
         best, chosen = noisy.topk(self.top, dim=1)
-        gates = torch.zeros_like(clean).scatter(1, chosen, best.softmax(1))
+        kept = noisy.softmax(1).gather(1, chosen) if self.top == 1 and self.count > 1 else best.softmax(1)
+        gates = torch.zeros_like(clean).scatter(1, chosen, kept)
         return gates, clean.softmax(1)
 
 
@@ -114,7 +119,7 @@ class ExpertBlock(BlockAdapter):
 
     Args:
         experts: The mixture.
-        reading: Gives class probabilities ``(B, C)`` out of a class token ``(B, d)`` of the residual stream; None for a
+        reading: Gives class probabilities ``(B, C)`` out of a token ``(B, d)`` of the residual stream; None for a
             plain router.
         before: Whether the mixture changes the block's input (its patch tokens alone) in place of the MLP's output.
     """
@@ -123,16 +128,16 @@ class ExpertBlock(BlockAdapter):
         super().__init__()
         self.experts, self._reading, self._before = experts, reading, before
 
-    def _mixed(self, tokens: Tensor, class_token: Tensor) -> Tensor:
-        reading = None if self._reading is None else self._reading(class_token)
-        return self.experts(tokens, class_token, reading)
+    def _mixed(self, tokens: Tensor, asked: Tensor) -> Tensor:
+        reading = None if self._reading is None else self._reading(asked)
+        return self.experts(tokens, asked, reading)
 
     def before(self, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
         """See :meth:`BlockAdapter.before`."""
         if not self._before:
             return x
         patches = F.layer_norm(x[:, 1:], x.shape[-1:])
-        return torch.cat([x[:, :1], x[:, 1:] + self._mixed(patches, x[:, 0])], 1)
+        return torch.cat([x[:, :1], x[:, 1:] + self._mixed(patches, x[:, 1:].mean(1))], 1)
 
     def mlp(self, delta: Tensor, normed: Tensor, x: Tensor, block: ResidualAttentionBlock) -> Tensor:
         """See :meth:`BlockAdapter.mlp`."""

@@ -31,7 +31,8 @@ def contrastive_alignment(soft: Tensor, hard: Tensor, tau: float) -> Tensor:
         hard: ``(C, D)`` one vector a hard prompt.
         tau: Temperature.
     """
-    likeness = F.normalize(soft.float(), dim=-1) @ F.normalize(hard.float(), dim=-1).T / tau  # (soft, hard)
+    with torch.autocast(soft.device.type, enabled=False):
+        likeness = F.normalize(soft.float(), dim=-1) @ F.normalize(hard.float(), dim=-1).T / tau  # (soft, hard)
     return -likeness.log_softmax(0).diagonal().sum()
 
 
@@ -47,6 +48,8 @@ Pooling = Literal["words", "context", "nearest"]
 def token_likeness(soft: Tensor, soft_mask: Tensor, hard: Tensor, hard_mask: Tensor, pooling: Pooling) -> Tensor:
     """``(C, C)`` cosines of soft and hard prompts by their input embeddings; which tokens count is our reading.
 
+    Not in half precision, even under autocast: the temperature would multiply its rounding.
+
     Args:
         soft: ``(C, L, W)`` embeddings of the soft prompts.
         soft_mask: ``(C, L)`` the tokens of each that count.
@@ -55,10 +58,11 @@ def token_likeness(soft: Tensor, soft_mask: Tensor, hard: Tensor, hard_mask: Ten
         pooling: ``words`` and ``context`` compare means over the tokens that count; ``nearest`` takes for each soft
             token its nearest hard one, and the mean of those cosines.
     """
-    if pooling == "nearest":
-        cosines = torch.einsum("clw,dmw->cdlm", F.normalize(soft, dim=-1), F.normalize(hard, dim=-1))
-        cosines = cosines.masked_fill(~hard_mask[None, :, None, :], -torch.inf).amax(-1)  # (C, C, L)
-        counts = soft_mask.sum(1)[:, None]
-        return cosines.masked_fill(~soft_mask[:, None, :], 0.0).sum(-1) / counts
-    mean = lambda tokens, mask: (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)  # noqa: E731
-    return F.normalize(mean(soft, soft_mask), dim=-1) @ F.normalize(mean(hard, hard_mask), dim=-1).T
+    with torch.autocast(soft.device.type, enabled=False):
+        if pooling == "nearest":
+            cosines = torch.einsum("clw,dmw->cdlm", F.normalize(soft, dim=-1), F.normalize(hard, dim=-1))
+            cosines = cosines.masked_fill(~hard_mask[None, :, None, :], -torch.inf).amax(-1)  # (C, C, L)
+            counts = soft_mask.sum(1)[:, None]
+            return cosines.masked_fill(~soft_mask[:, None, :], 0.0).sum(-1) / counts
+        mean = lambda tokens, mask: (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)  # noqa: E731
+        return F.normalize(mean(soft, soft_mask), dim=-1) @ F.normalize(mean(hard, hard_mask), dim=-1).T

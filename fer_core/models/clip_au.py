@@ -11,7 +11,7 @@ towers stay frozen; no action-unit label is used::
 
 Paper: N = 46 bare phrases (47 units, the last two joined by a missing comma in the released list), cross-entropy alone,
 AdamW 1e-3. Optional in the release, off by default: logits = 0.7 C(z_sm) + 0.3 * 5 cos(z_v, t_c) with t_c the texts
-"person with an expression of {class}". Our reading: natural blanks between a phrase's words, where the release trains
+"a person with an expression of {class}". Our reading: natural blanks between a phrase's words, where the release trains
 with underscores. A still image is a clip of one frame.
 
 Reproduces the row "CLIP-AU" of Table 1.

@@ -263,6 +263,6 @@ class FineCliper(Method):
         if batch.caption is None:
             raise UserError("description_weight: expected captions in the batch, got none; set data.descriptions, or 0")
         told = self.descriptions(batch.caption)
-        logits = self.clip.logit_scale * self._features["frames"] @ told.T
+        logits = cosine_logits(self._features["frames"], told, self.clip.logit_scale)
         own = torch.arange(len(batch), device=logits.device)
         return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2

@@ -34,7 +34,7 @@ from fer_core.layers.discrimination import Discrimination
 from fer_core.layers.experts import ExpertBlock, Experts
 from fer_core.losses.label_aware_contrastive import label_aware_contrastive
 from fer_core.losses.similar_emotion import similar_emotion, text_likeness
-from fer_core.models.base import Method, Output, SupervisedConfig, normalise, register
+from fer_core.models.base import Method, Output, SupervisedConfig, cosine_logits, normalise, register
 from fer_core.models.zero_shot import PromptConfig, text_prototypes
 
 Place = Literal["blocks", "pre", "post", "none"]
@@ -156,13 +156,13 @@ class LesClip(Method):
         return [ExpertBlock(self._experts(self.clip.visual_width), reading) for _ in range(config.first_block, layers)]
 
     def _reading(self, token: Tensor) -> Tensor:
-        """What a class token ``(B, W)`` of the residual stream tells of the classes: probabilities ``(B, C)``."""
+        """What a token ``(B, W)`` of the residual stream tells of the classes: probabilities ``(B, C)``."""
         visual = self.clip.model.visual
         return self._told(visual.ln_post(token) @ visual.proj)
 
     def _told(self, projected: Tensor) -> Tensor:
         """Class probabilities ``(B, C)`` of projected tokens ``(B, D)``."""
-        return (self.clip.logit_scale * normalise(projected) @ self.texts.T).softmax(-1)
+        return cosine_logits(normalise(projected), self.texts, self.clip.logit_scale).softmax(-1)
 
     def _encoded(self, batch: Batch) -> ImageFeatures:
         """Class and patch tokens of the adapted tower; frames of clips as images of their own."""

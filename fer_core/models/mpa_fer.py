@@ -10,7 +10,7 @@ CLIP's own weights stay frozen::
     z^g, z_i    class token, patches  of the prompted tower, after its last norm and projection, normalised
     L_ta, L_pa  losses.soft_hard      soft prompts against hard ones: tokens (eq. 1, 2), whole prompts (eq. 3)
     p_c         prototypes            mean of the frozen, unprompted class tokens of class c (eq. 6)
-    L_v       = mean(1 - cos(z^g, p_y)), or the L1 distance                                              (eq. 7)
+    L_v       = mean(1 - cos(z^g, p_y)), or the L1 distance, a mean over dimensions or summed            (eq. 7)
     S_loc(d)  = mean of the k patches with the largest <z_i, theta(t_d)>, chosen for each class          (eq. 8, 9)
     S(d)      = cos(z^g, theta(t_d)) + S_loc(d)                                                          (eq. 10)
     L         = CE(exp(t) S) + beta (L_ta + L_pa) + gamma L_v                                            (eq. 4, 11, 12)
@@ -58,7 +58,7 @@ class MpaFerConfig(SupervisedConfig):
         pooling: Which tokens count: ``words`` (all), ``context`` (the learned ones), ``nearest`` (each to its nearest).
         tau: Temperature of the alignments.
         gamma: Weight of the prototype-guided visual alignment; 0 leaves it out.
-        distance: Of that alignment: ``cosine`` or ``l1``.
+        distance: Of that alignment: ``cosine``, ``l1`` (a mean over dimensions) or ``l1-sum``.
         prototype_samples: Training images of each class that make a prototype; None for all.
         local: Whether patches add to the score.
         patches: k, how many of them for each class.
@@ -75,7 +75,7 @@ class MpaFerConfig(SupervisedConfig):
     pooling: Pooling = "words"
     tau: float = 0.07
     gamma: float = 1.0
-    distance: Literal["cosine", "l1"] = "cosine"
+    distance: Literal["cosine", "l1", "l1-sum"] = "cosine"
     prototype_samples: int | None = None
     local: bool = True
     patches: int = 16
@@ -205,7 +205,7 @@ class MpaFer(Method):
             if config.distance == "cosine":
                 parts["prototypes"] = (1 - (output.features * own).sum(-1)).mean()
             else:
-                parts["prototypes"] = (output.features - own).abs().mean()
+                parts["prototypes"] = distance_alignment(output.features, own, summed=config.distance == "l1-sum")
         parts["loss"] = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         return parts
 

@@ -132,6 +132,20 @@ def test_the_units_words_are_in_the_sequence_and_in_the_released_form_are_not(so
     assert not tokens[:, 2:].any()
 
 
+def test_the_released_form_normalises_its_texts_and_forgets_its_moments(source, videos):
+    method = built(source, released=True)
+    texts = method.prompts.texts().detach()
+    expected = source.units(texts / texts.norm(dim=-1, keepdim=True))
+    torch.testing.assert_close(method.prompts.units(), expected)
+    for _ in method.passes(adapt.unlabelled(videos())):
+        steps = [state["step"].item() for state in method.optimizer.state.values()]
+        assert steps in ([], [1.0])
+    ours = built(source)
+    torch.testing.assert_close(ours.prompts.units(), source.units(ours.prompts.texts()))
+    list(ours.passes(adapt.unlabelled(videos())))
+    assert [state["step"].item() for state in ours.optimizer.state.values()] == [3.0]
+
+
 def test_contexts_may_start_from_words(source):
     method = built(source, start="words")
     tokens = source.clip.tokens(["a photo of a face with"]).embedding[0, 1:5]

@@ -83,12 +83,14 @@ def test_sgd_equals_hand_computed_steps(gradient_clip: float | None, cache_featu
         torch.testing.assert_close(toy.state_dict()[name].double(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_adamw_equals_torchs_plain_one() -> None:
-    training = Training(epochs=2, batch_size=16, lr=0.01, weight_decay=0.1, schedule="constant")
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.9)])
+def test_adamw_equals_torchs_plain_one(betas: tuple[float, float]) -> None:
+    training = Training(epochs=2, batch_size=16, lr=0.01, weight_decay=0.1, betas=betas, schedule="constant")
     toy, _ = fitted(training)
     engine.seed_everything(0)
     other = Toy()
-    optimizer = torch.optim.AdamW(other.head.parameters(), lr=0.01, weight_decay=0.1, foreach=False, fused=False)
+    plain = {"foreach": False, "fused": False}
+    optimizer = torch.optim.AdamW(other.head.parameters(), lr=0.01, weight_decay=0.1, betas=betas, **plain)
     for epoch in (1, 2):
         for batch in loader(TRAIN, Transform(8, Tower.mean, Tower.std), 16, 0, epoch, shuffle=True):
             optimizer.zero_grad()
@@ -410,6 +412,7 @@ def test_refuses_an_empty_split() -> None:
         ({"weight_decay": -0.1}, "weight_decay: expected a number of at least 0"),
         ({"warmup": 1.0}, r"warmup: expected a number in \[0, 1\), got 1\.0"),
         ({"momentum": -0.1}, "momentum: expected a number in"),
+        ({"betas": (0.9, 1.0)}, "betas: expected two numbers in"),
         ({"gradient_clip": 0.0}, "gradient_clip: expected none, or above 0"),
         ({"optimizer": "adam"}, "optimizer: expected 'adamw' or 'sgd', got 'adam'"),
         ({"precision": "fp8"}, "precision: expected 'fp32' or 'bf16' or 'fp16'"),

@@ -94,6 +94,28 @@ def test_gates_choose_the_best_and_the_router_learns_from_them():
         Experts(12, 4, count=2, top=3)
 
 
+def test_an_only_expert_of_several_is_gated_by_its_probability():
+    """A softmax over one logit would be 1, and the router would learn nothing from the task."""
+    torch.manual_seed(0)
+    experts = Experts(12, 4, count=4, top=1).train()
+    torch.nn.init.normal_(experts.up.weight)
+    token, reading = torch.randn(5, 12), torch.rand(5, 4)
+    experts(torch.randn(5, 7, 12), token, reading).square().sum().backward()
+    for layer in (experts.router, experts.noise, experts.listen):
+        assert layer.weight.grad.abs().max() > 0
+    with torch.no_grad():
+        experts.eval()(torch.randn(5, 7, 12), token, reading)
+        chances = (experts.router(F.layer_norm(token, (12,))) + experts.listen(reading)).softmax(1)
+    torch.testing.assert_close(experts.gates.sum(1), chances.max(1).values)
+    assert torch.equal(experts.gates.argmax(1), chances.argmax(1))
+
+
+def test_before_the_first_block_the_router_sees_the_image(tiny_clip, classes, make_batch):
+    method = stirred(built(tiny_clip, classes, experts="pre"))
+    method(make_batch(6))
+    assert method.mixtures[0].gates.std(0).max() > 1e-3
+
+
 def test_the_router_hears_of_the_classes_only_where_it_is_sensitive(tiny_clip, classes, make_batch):
     batch = make_batch()
     for sensitive in (True, False):
@@ -134,6 +156,21 @@ def test_discrimination_equals_a_loop():
             shared = sum(share * seen[other] for share, other in zip(shares, others, strict=True))
             expected = image[number] + 0.7 * (seen[row] - shared)
             torch.testing.assert_close(module(image, patches)[number, row], expected)
+
+
+def test_discrimination_keeps_its_difference_in_half_precision():
+    """At the start classes see nearly the same: what is left of it must not be rounding."""
+    torch.manual_seed(0)
+    texts, patches = normalise(torch.randn(8, 64)), torch.randn(4, 49, 64)
+    module = Discrimination(texts, inner=64)
+    for layer in (module.query, module.key):  # attention that is nearly even
+        torch.nn.init.normal_(layer.weight, std=0.02)
+    torch.nn.init.normal_(module.out.weight)
+    nothing = torch.zeros(4, 64)
+    exact = module(nothing, patches)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = module(nothing, patches).float()
+    assert (rounded - exact).norm() < 0.1 * exact.norm()
 
 
 def test_equal_texts_leave_the_image_untouched():

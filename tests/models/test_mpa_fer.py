@@ -72,7 +72,7 @@ def test_prototypes_are_means_of_the_frozen_unprompted_tower(samples, tiny_clip,
         torch.testing.assert_close(method.prototypes[number], expected)
 
 
-@pytest.mark.parametrize("distance", ["cosine", "l1"])
+@pytest.mark.parametrize("distance", ["cosine", "l1", "l1-sum"])
 @pytest.mark.parametrize("whole", ["l1", "l1-sum", "contrastive"])
 def test_the_loss_is_the_weighted_sum_of_its_parts(distance, whole, tiny_clip, classes, make_batch):
     method = stirred(built(tiny_clip, classes, beta=0.3, gamma=0.7, distance=distance, whole=whole), 0.3)
@@ -87,8 +87,9 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(distance, whole, tiny_clip, c
         aligned = apart.mean() if whole == "l1" else apart.sum(1).mean()
     own = method.prototypes[batch.label]
     near = (1 - F.cosine_similarity(output.features, own)).mean()
-    if distance == "l1":
-        near = (output.features - own).abs().mean()
+    if distance != "cosine":
+        each = (output.features - own).abs()
+        near = each.mean() if distance == "l1" else each.sum(1).mean()
     torch.testing.assert_close(losses["prompts"], aligned)
     torch.testing.assert_close(losses["prototypes"], near)
     expected = label + 0.3 * (losses["tokens"] + aligned) + 0.7 * near
