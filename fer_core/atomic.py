@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, however a process ends."""
 
+import errno
 import logging
 import os
 import secrets
@@ -42,6 +43,23 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     _sync(path.parent)
+
+
+def check(path: Path) -> None:
+    """Looks whether a file could be written to a place, so that nobody learns that after hours of work.
+
+    Nothing is made; a disk may be full all the same.
+
+    Raises:
+        OSError: If the path is a folder's, or leads through a file or a folder that must not be written to.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def keep(path: Path, write: Callable[[Path], None]) -> bool:

@@ -22,6 +22,7 @@ BROKEN_PIPE = 141
 STOPPED = 75  # "try again later" of sysexits.h: the same command goes on
 # Kept here so that --help does not import the renderers; a test holds them against table_formats.FORMATS.
 FORMATS = ("markdown", "csv", "latex", "html", "json")
+_MAY_BE_EMPTY = ("classes",)  # of the command line: all classes that the model knows
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -228,13 +229,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("fer_core").setLevel(logging.WARNING if getattr(arguments, "quiet", False) else logging.INFO)
     try:
+        _refuse_empty(arguments)
         code = arguments.call(arguments)
         sys.stdout.flush()
     except UserError as error:
         print(f"fer-core: error: {error}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
-        print("fer-core: interrupted; no record was written of the run that was under way", file=sys.stderr)
+        print(
+            "fer-core: interrupted; no record was written of the run that was under way; where it had begun to train, "
+            "the same command goes on from there", file=sys.stderr,
+        )  # fmt: skip
         return INTERRUPTED
     except Stopped as stopped:
         print(f"fer-core: {stopped}", file=sys.stderr)
@@ -243,7 +248,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes standard output once more when it ends; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = error.filename or "a file"
+        print(
+            f"fer-core: error: {where}: expected to read or write it, got: {error.strerror}; mend the path, its "
+            "permissions or the space on its disk", file=sys.stderr,
+        )  # fmt: skip
+        return MISTAKE
     return code or 0
+
+
+def _refuse_empty(arguments: argparse.Namespace) -> None:
+    """An empty word is a shell variable that is not set, and no wish for the default.
+
+    Raises:
+        UserError: If one is there.
+    """
+    for name, value in vars(arguments).items():
+        words = value if isinstance(value, (list, tuple)) else [value]
+        if "" in words and name not in _MAY_BE_EMPTY:
+            raise UserError(f"{name}: expected something, got an empty word; is a variable of the shell unset?")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fer_core import atomic
 from fer_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def _predict(arguments: argparse.Namespace) -> int | None:
         given = getattr(arguments, name)
         if given and Path(given).suffix.lower() not in kinds:
             raise UserError(f"--{name}: expected a file that ends with {' or '.join(kinds)}, got {given}; rename it")
+        if given:
+            _check_place(Path(given), f"--{name}")
     from tqdm import tqdm
 
     from fer_core import predicting
@@ -125,6 +128,13 @@ def _predict(arguments: argparse.Namespace) -> int | None:
     return LEFT_OUT if left else None
 
 
+def _check_place(path: Path, what: str) -> None:
+    try:
+        atomic.check(path)
+    except OSError as error:
+        raise UserError(f"{what}: cannot write {path} ({error.strerror}); choose another place") from error
+
+
 def _facts(model: "Model", placer: Any) -> dict[str, Any]:
     return {**model.told, "classes": list(model.method.classes), "alignment": placer.digest if placer else None}
 
@@ -143,7 +153,6 @@ def _rows(told: Sequence["Prediction"], left: Sequence["LeftOut"]) -> dict[str, 
 
 
 def _write(path: Path, report: dict[str, Any], classes: Sequence[str]) -> None:
-    from fer_core.atomic import replacing
 
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     if path.suffix.lower() == ".csv":
@@ -151,11 +160,11 @@ def _write(path: Path, report: dict[str, Any], classes: Sequence[str]) -> None:
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(["path", "first_frame", "last_frame", "label", *classes])
         for row in report["predictions"]:
-            ends = ["", ""] if row["frames"] is None else [row["frames"][0], row["frames"][-1]]
+            ends = ["", ""] if row["frames"] is None else [min(row["frames"]), max(row["frames"])]
             writer.writerow([row["path"], *ends, row["label"], *(row["probabilities"][name] for name in classes)])
         text = buffer.getvalue()
     try:
-        with replacing(path) as temporary:
+        with atomic.replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--out: cannot write {path} ({error}); choose another place") from error
@@ -167,14 +176,13 @@ def _draw(path: Path, told: Sequence["Prediction"], classes: Sequence[str]) -> N
     import torch
 
     from fer_core import plots_faces
-    from fer_core.atomic import replacing
 
     told = [each for each in told if len(each.image)]
     image = torch.stack([each.image[len(each.image) // 2] for each in told])
     probabilities = np.array([[each.probabilities[name] for name in classes] for each in told])
     drawn = plots_faces.said(image, probabilities, classes, [_place(each) for each in told])
     try:
-        with replacing(path) as temporary:
+        with atomic.replacing(path) as temporary:
             drawn.savefig(temporary, format="png", metadata={"Software": None})
     except OSError as error:
         raise UserError(f"--picture: cannot write {path} ({error}); choose another place") from error
@@ -183,7 +191,7 @@ def _draw(path: Path, told: Sequence["Prediction"], classes: Sequence[str]) -> N
 
 def _place(each: "Prediction") -> str:
     """The file, and of a clip which frames."""
-    return each.path if each.frames is None else f"{each.path} {each.frames[0]}-{each.frames[-1]}"
+    return each.path if each.frames is None else f"{each.path} {min(each.frames)}-{max(each.frames)}"
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -191,6 +199,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
     if Path(arguments.out).suffix.lower() != ".onnx":
         raise UserError(f"expected a file that ends with .onnx, got {arguments.out}; rename it")
+    _check_place(Path(arguments.out), "export")
     model = _model(arguments, "cpu")  # where graphs are traced and tried, whatever else there is
     report = exporting.export(model, Path(arguments.out), frames=arguments.frames, half=arguments.half)
     if arguments.json:

@@ -2,7 +2,10 @@
 
 import argparse
 import json
+import math
 from collections.abc import Callable
+
+from fer_core.errors import UserError
 
 BEYOND = 1  # the exit code where a score is off by more than the tolerance
 
@@ -35,6 +38,8 @@ def _reproduce(arguments: argparse.Namespace) -> int | None:
         arguments.experiments, folder=arguments.records, sample=arguments.sample, most_seconds=arguments.most_seconds
     )
     tolerance = reproducing.TOLERANCE if arguments.tolerance is None else arguments.tolerance
+    if not 0 <= tolerance < math.inf:
+        raise UserError(f"tolerance: expected points of 0 or more, got {tolerance}; 1.5 is the default")
     rows, far = [], 0
     for drift in reproducing.again(
         chosen, device=arguments.device, data_root=arguments.data_root, progress=not arguments.quiet

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if hint is Any:
         return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not -sys.float_info.max <= value <= sys.float_info.max:
+            raise UserError(f"{where}: expected a finite number, got {str(value)[:20]}")
         return float(value)
     plain = origin or hint
     if not isinstance(plain, type):

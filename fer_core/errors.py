@@ -1,7 +1,8 @@
 """Mistakes that a user can mend.
 
 Every message is one line: what was expected, what came, what to do. The command line prints it without a
-traceback and exits with 2; any other exception is a fault of the library and keeps its traceback.
+traceback and exits with 2, as it does with what the system says of a file or folder (``OSError``); any other exception
+is a fault of the library and keeps its traceback.
 """
 
 from collections.abc import Iterable
@@ -38,5 +39,8 @@ class Stopped(Exception):  # noqa: N818 - not an error: the run goes on at the n
     """
 
     def __init__(self, message: str, by: str) -> None:
-        super().__init__(message)
+        super().__init__(message, by)  # all of them, so that it can travel between processes
         self.by = by
+
+    def __str__(self) -> str:
+        return self.args[0]

@@ -16,6 +16,9 @@ from fer_core.errors import UserError
 _LIBRARIES = {"torch": "torch", "open_clip": "open_clip_torch", "numpy": "numpy"}
 
 
+_KINDS = ("cpu", "cuda", "mps")
+
+
 def best() -> torch.device:
     """The device that runs take unless they are told otherwise: CUDA where there is one, else the CPU."""
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")  # accelerate launch --cpu
@@ -32,6 +35,8 @@ def device(name: str) -> torch.device:
         return best()
     try:
         found = torch.device(name)
+        if found.type not in _KINDS:
+            raise NotImplementedError
         torch.zeros(1, device=found)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UserError(f"device: expected one that this machine has, got {name!r}; use cpu, or leave it out") from None

@@ -30,6 +30,7 @@ ZERO_SHOT = "zero-shot"
 CROP = 224  # pixels; what data sets of files are read at, too
 _BATCH = 32
 _FRAMES = 16
+_MOST = 4096  # frames of a clip at once, from one to the next, samples of a batch: what memory may hold
 _CENTRE = Alignment(size=CROP)
 _CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
 
@@ -200,8 +201,8 @@ class Predictor:
         self.model, self.placer, self.annotator = model, placer, annotator
         self.frames = model.frames if frames is None else frames
         for name, value in (("frames", self.frames), ("step", 1 if step is None else step), ("batch", batch)):
-            if value < 1:
-                raise UserError(f"{name}: expected at least 1, got {value}; raise it")
+            if not 1 <= value <= _MOST:
+                raise UserError(f"{name}: expected 1 to {_MOST}, got {value}; choose such a number")
         self.step, self.batch = step, batch
         self.size = placer.alignment.size if placer else CROP
         tower = model.method.clip

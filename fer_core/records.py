@@ -106,7 +106,12 @@ class Record:
         """
         if self.predictions is None:
             raise UserError(f"record {self.path}: expected predictions, got none; run it again with --force")
-        return Predicted.of(self.predictions)
+        try:
+            return Predicted.of(self.predictions)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"record {self.path}: expected a digit a sample in predictions, got: {error}; run it again with --force"
+            ) from error
 
     @property
     def path(self) -> Path:
@@ -230,7 +235,7 @@ def read(path: Path | str) -> Record:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"expected a record at {path}, found no file; run its experiment first") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected a record in JSON, got: {error}; delete it and run again") from error
     where = f"record {path}"
     if not isinstance(values, dict):

@@ -9,9 +9,12 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -209,10 +212,52 @@ def run(jobs: Sequence[Job], options: Options, tell: Callable[[Outcome], None] |
     # Fresh processes: forked ones may not use CUDA. One each, so that no run finds another's memory taken.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.at_once, mp_context=context, max_tasks_per_child=1) as pool:
-        futures = {pool.submit(_apart, job, options, place): place for place, job in enumerate(jobs)}
-        for future in as_completed(futures):
-            came(futures[future], future.result())
+        try:
+            with _stoppable():
+                with _deaf_children():
+                    futures = {pool.submit(_apart, job, options, place): place for place, job in enumerate(jobs)}
+                for future in as_completed(futures):
+                    came(futures[future], _result(future, jobs[futures[future]]))
+        except BaseException:  # runs write their checkpoints and end; those that wait never begin
+            children = list(pool._processes.values())  # before the pool forgets them
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in children:
+                child.terminate()
+            raise
     return [found[place] for place in range(len(jobs))]
+
+
+def _result(future: Future[Outcome], job: Job) -> Outcome:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return Outcome(job, error="a process of this sweep died, killed perhaps for want of memory; start it again")
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM becomes :class:`Stopped`: by itself it would end this process and leave its children at work."""
+
+    def stop(*_: Any) -> None:
+        raise Stopped("stopped by SIGTERM; start the same sweep again and it goes on", "SIGTERM")
+
+    ours = threading.current_thread() is threading.main_thread()  # others may not handle signals
+    before = signal.signal(signal.SIGTERM, stop) if ours else None
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes begun within do not hear Ctrl-C, which reaches a whole group: this process stops them in order."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _apart(job: Job, options: Options, place: int) -> Outcome:

@@ -89,6 +89,49 @@ def test_an_interrupt_is_one_line_and_exit_code_130(monkeypatch, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments", [
+    ("predict", ""), ("run", "coop-facs-still-8", "--records", ""), ("run", "coop-facs-still-8", "--data-root", ""),
+])  # fmt: skip
+def test_an_empty_word_is_no_default(arguments, capsys):
+    """It is a shell variable that is not set: the default folder would be written to."""
+    assert cli.main(arguments) == 2
+    assert "expected something, got an empty word" in capsys.readouterr().err
+
+
+def test_what_the_system_refuses_is_one_line_and_exit_code_2(monkeypatch, capsys):
+    def refused(*_):
+        raise PermissionError(13, "Permission denied", "/somewhere/face.jpg")
+
+    monkeypatch.setattr(cli, "_refuse_empty", refused)
+    assert cli.main(["experiments"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "/somewhere/face.jpg: expected to read or write it, got: Permission denied" in line
+
+
+@pytest.mark.parametrize("given", [
+    "training.lr=1" + 400 * "0", "training.lr=.nan", "training.lr=.inf", "training.lr=!!int abc",
+    "training.lr=!!timestamp abc", "data.x=!!bool maybe",
+])  # fmt: skip
+def test_numbers_that_are_none_are_mistakes(given, tmp_path, capsys):
+    line = ["run", "coop-facs-still-8", "--profile", "smoke", "--records", str(tmp_path), "--set", given]
+    assert cli.main(line) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "expected" in told
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for option, place in (("--records", "file"), ("--models", "file"), ("--records", "file/below")):
+        line = ["run", "coop-facs-still-8", "--profile", "smoke", "--keep-model", "--quiet"]
+        options = {"--records": tmp_path / "r", "--models": tmp_path / "m", option: tmp_path / place}
+        assert cli.main([*line, *(str(word) for pair in options.items() for word in pair)]) == 2
+        assert f"{option[2:]}: cannot write" in capsys.readouterr().err
+    (tmp_path / "x.json").mkdir()
+    assert cli.main(["predict", str(tmp_path), "--out", str(tmp_path / "x.json")]) == 2
+    assert f"--out: cannot write {tmp_path}/x.json (Is a directory)" in capsys.readouterr().err
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "x.json"]
+
+
 def test_a_reader_that_goes_away_is_no_error():
     process = subprocess.Popen(
         [sys.executable, "-m", "fer_core.cli", "experiments", "--json"],

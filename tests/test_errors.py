@@ -1,8 +1,10 @@
 """Errors are one line and name the nearest known name."""
 
+import pickle
+
 import pytest
 
-from fer_core.errors import UserError, unknown
+from fer_core.errors import Stopped, UserError, unknown
 
 
 def test_names_the_nearest_known_name() -> None:
@@ -27,3 +29,8 @@ def test_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="unknown split"):
         raise unknown("split", "x", ["train"])
     assert isinstance(unknown("split", "x", ["train"]), UserError)
+
+
+def test_a_stopped_run_travels_between_processes():
+    there = pickle.loads(pickle.dumps(Stopped("stopped after step 3", "SIGTERM")))
+    assert (str(there), there.by) == ("stopped after step 3", "SIGTERM")

@@ -240,7 +240,7 @@ def test_models_by_name():
         (["{a}", "--model", "les-clip-facs-still-8", "--classes", "a,b"], "it learns something of each class"),
         (["{a}", "--out", "x.txt"], "--out: expected a file that ends with .json or .csv"),
         (["{a}", "--picture", "x.jpg"], "--picture: expected a file that ends with .png"),
-        (["{a}", "--frames", "0"], "frames: expected at least 1, got 0"),
+        (["{a}", "--frames", "0"], "frames: expected 1 to 4096, got 0"),
         (["{a}", "--device", "abacus"], "device: expected one that this machine has"),
         (["{a}", "--faces", "files"], "face files: expected their folder, got none"),
         (["{a}", "--out", "{notes}/x.csv"], "--out: cannot write"),

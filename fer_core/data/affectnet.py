@@ -16,6 +16,7 @@ import hashlib
 import io
 import logging
 import os
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -47,6 +48,7 @@ _LIST_FOLDERS = ("Manually_Annotated_file_lists", ".")
 _IMAGE_FOLDERS = (
     "Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images", "Manually_Annotated",
 )  # fmt: skip
+_CODES = 2**15  # far more than there are labels, but an int16 holds them
 _CODE_BYTES = 4096  # an annotation holds one number or one short text
 _RESTORE = "restore the official file"
 
@@ -101,12 +103,15 @@ def _from_lists(folder: Path, name: str, split: str, options: AffectnetOptions) 
     if path is None:
         raise UserError(f"{folder}: expected {_LIST_FOLDERS[0]}/{LISTS[split]}, found none; restore the layout")
     images = next((each for each in _IMAGE_FOLDERS if (folder / each).is_dir()), _IMAGE_FOLDERS[0])
-    entries = []
+    entries, seen = [], set()
     for where, row in _rows(path):
         label = labels.decode(f"{name}/csv", row[COLUMNS.index("expression")], where)
         if label is not None:
-            place = f"{images}/{files.relative(row[0], where)}"
-            entries.append(Entry(place, label, box=_box(row, where) if options.crop else None))
+            place, box = f"{images}/{files.relative(row[0], where)}", _box(row, where)
+            if (place, box) in seen:
+                raise UserError(f"{where}: expected each face once, got {row[0]!r} again; {_RESTORE}")
+            seen.add((place, box))
+            entries.append(Entry(place, label, box=box if options.crop else None))
     return entries
 
 
@@ -134,8 +139,12 @@ def _code(path: Path) -> int:
     try:
         with path.open("rb") as file:
             value = np.load(io.BytesIO(file.read(_CODE_BYTES)), allow_pickle=False)
-        return int(value.item())
-    except (OSError, ValueError, EOFError) as error:
+        code = value.item()
+        # The official arrays hold the code as text; anything else is no label.
+        if not isinstance(code, (str, int, float)) or int(code) != float(code) or not 0 <= int(code) < _CODES:
+            raise ValueError(f"a value {code!r}")
+        return int(code)
+    except (OSError, ValueError, EOFError, OverflowError, AttributeError, MemoryError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: expected one label code, got a damaged file ({error}); copy it again") from error
 
 

@@ -124,7 +124,7 @@ class Archive(Source):
         self.where = str(path)
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: expected a whole zip, got a damaged one ({error}); copy it again") from error
         try:
             self._members = self._checked(folder)

@@ -55,6 +55,8 @@ def content_hash(array: np.ndarray) -> str:
 
 def _load(path: Path) -> np.ndarray | None:
     try:
+        with path.open("rb") as file:  # np.load would take a zip, too
+            np.lib.format.read_magic(file)
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None

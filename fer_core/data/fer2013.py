@@ -165,6 +165,9 @@ def _from_folders(folder: Path, source: Source, split: str, options: Fer2013Opti
             continue
         label = labels.decode("fer2013/folders", parts[1], f"{source.where}: {part}/{parts[1]}")
         entries.append(Entry(name, str(label)))
+    if not entries:
+        found = ", ".join(sorted(source.names(), key=natural)[:3]) or "nothing"
+        raise UserError(f"{source.where}: expected images {part}/CLASS/NAME in it, got {found}; {_RESTORE}")
     if split != "test":
         entries = files.hold_out(entries, options.validation)[split == "validation"]
     listing = Listing(folder, CLASSES[:7], tuple(entries))

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -318,6 +319,8 @@ def _file_stamp(folder: Path, path: str) -> tuple[int, int]:
         raise UserError(
             f"{folder}: expected {path!r}, got: {error.strerror}; extract the data set again, or mend the list"
         ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{folder}: expected {path!r} to be a file, got a folder; mend the list")
     return status.st_size, status.st_mtime_ns
 
 

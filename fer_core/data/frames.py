@@ -98,8 +98,15 @@ def natural(name: str) -> tuple[list[tuple[int, str]], str]:
 def frame_names(folder: str | os.PathLike[str]) -> list[str]:
     """The image files of a folder in natural order; hidden files and files of other kinds do not count."""
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name.lower().endswith(images.SUFFIXES) and entry.is_file()]
+        names = [entry.name for entry in entries if entry.name.lower().endswith(images.SUFFIXES) and _is_file(entry)]
     return sorted((name for name in names if not name.startswith(".")), key=natural)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # links in a circle
+        return False
 
 
 def media_below(folder: str | os.PathLike[str], clips: bool = False) -> Iterator[str]:

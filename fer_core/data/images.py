@@ -1,6 +1,7 @@
 """Decoding image files: whole, upright, in colour, and of a size that fits into memory."""
 
 import io
+import math
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from fer_core.errors import UserError
 
 MAX_PIXELS = 2**26  # 8192 x 8192; more is no face photograph, but may be a small file that fills the memory
+MAX_RATIO = 100  # of the longer side to the shorter one
+_WHITE = 2**16 - 1
 #: Of the formats that Pillow knows, those that face data sets hold; fewer decoders face a hostile file.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
@@ -33,14 +36,14 @@ def decode(
         ``(3, H, W)`` uint8, red, green and blue.
 
     Raises:
-        UserError: If the file is missing, no image of a known format, damaged, of more than 2**26 pixels, or the box
-            lies outside of it.
+        UserError: If the file is missing, no image of a known format, damaged, of more than 2**26 pixels, of numbers
+            that are no brightness, or the box lies outside of it.
     """
     name = Path(path)
     try:
         with Image.open(name if content is None else io.BytesIO(content), formats=FORMATS) as image:
             check_pixels(image.width, image.height, str(name))  # the header alone has been read so far
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright = _eight_bit(ImageOps.exif_transpose(image), str(name)).convert("RGB")
     except FileNotFoundError:
         raise UserError(f"{name}: expected an image file, found none; restore the official layout") from None
     # All that Pillow raises for a damaged file; bombs are beyond our limit.
@@ -57,19 +60,37 @@ def decode(
     return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
 
 
+def _eight_bit(image: Image.Image, where: str) -> Image.Image:
+    """Grey of 16 bits as grey of 8; Pillow's own conversion would cut off all that is brighter than 255."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > _WHITE:
+        raise UserError(
+            f"{where}: expected brightness of 8 or 16 bits, got {values.dtype} from {values.min()} to {values.max()}; "
+            "save it as 8 bits"
+        )
+    return Image.fromarray(np.round(values / (_WHITE / 255)).astype(np.uint8))
+
+
 def check_pixels(width: int, height: int, where: str) -> None:
     """Refuses an image or video whose header promises more pixels than a frame may have.
 
     Raises:
-        UserError: If it has none, or more than 2**26.
+        UserError: If it has none, more than 2**26, or is over a hundred times as long as it is wide: what a strip
+            becomes when its shorter side is resized would fill the memory.
     """
     if not 0 < width * height <= MAX_PIXELS:
         raise UserError(f"{where}: expected 1 to {MAX_PIXELS} pixels, got {width}x{height}; leave the file out")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise UserError(f"{where}: expected a picture, got a strip of {width}x{height} pixels; leave the file out")
 
 
 def _cut(image: Image.Image, box: FaceBox, where: str) -> Image.Image:
-    left, top = max(0, round(box[0])), max(0, round(box[1]))
-    right, bottom = min(image.width, round(box[0] + box[2])), min(image.height, round(box[1] + box[3]))
+    left = top = right = bottom = 0
+    if all(map(math.isfinite, box)):
+        left, top = max(0, round(box[0])), max(0, round(box[1]))
+        right, bottom = min(image.width, round(box[0] + box[2])), min(image.height, round(box[1] + box[3]))
     if left >= right or top >= bottom:
         raise UserError(
             f"{where}: expected a face box inside {image.width}x{image.height} pixels, got left, top, width, height "

@@ -100,7 +100,10 @@ def inside(folder: Path, path: str) -> Path:
     Raises:
         UserError: If it leads out of the folder.
     """
-    place = (folder / path).resolve()
+    try:
+        place = (folder / path).resolve()
+    except (RuntimeError, OSError) as error:  # links in a circle are the first to Python 3.11 and 3.12
+        raise UserError(f"{folder}: expected {path!r} in it, got: {error}; copy the file again") from error
     if not place.is_relative_to(folder.resolve()):
         raise UserError(f"{folder}: expected {path!r} to lie in it, got a way out; copy the file to where it belongs")
     return place

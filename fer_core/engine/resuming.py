@@ -181,8 +181,17 @@ class Keeper:
         """
         if self.path is None or not self.path.is_file() or not self.stepper.trained:
             return ""
-        device, course = self.processes.device, self.course
+        device = self.processes.device
         groups, whole = checkpoints.read(self.path, device)
+        try:
+            return self._restore(groups, whole, device)
+        except (KeyError, TypeError, IndexError) as error:  # of another version of this library, or tampered with
+            raise UserError(
+                f"{self.path}: expected a checkpoint of this version, got another ({error}); delete it to start anew"
+            ) from error
+
+    def _restore(self, groups: checkpoints.Groups, whole: dict[str, Any], device: torch.device) -> str:
+        course = self.course
         if whole["identity"] != self.identity:
             raise UserError(f"{self.path}: expected this run's checkpoint, got another's; delete it to start anew")
         if whole["processes"] != self.processes.count:

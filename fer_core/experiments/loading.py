@@ -258,8 +258,9 @@ def parse_overrides(assignments: Sequence[str], flag: str = "--set") -> dict[str
         try:
             # Safe: the loader derives from SafeLoader and builds plain values only.
             found[key] = yaml.load(text, Loader=_Loader)
-        except yaml.YAMLError:
-            raise UserError(f"{flag}: expected a YAML value for {key}, got {text!r}; quote it if it is text") from None
+        except (yaml.YAMLError, ValueError, KeyError, AttributeError):  # the latter of tags such as !!int
+            shown = text if len(text) < 80 else f"{text[:80]}…"
+            raise UserError(f"{flag}: expected a YAML value for {key}, got {shown!r}; quote it if it is text") from None
     return found
 
 

@@ -91,6 +91,8 @@ def options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("label_noise") is not None:
         kept["label_noise"] = config.plain(_label_noise(given["label_noise"]))
     if "descriptions" in given:
+        if not isinstance(given["descriptions"], str):
+            raise UserError(f"data.descriptions: expected a file's path, got {given['descriptions']!r}; quote it")
         kept["descriptions"] = Path(given["descriptions"]).name
     if "annotations" in given:
         # Which model and files were used is in the data's fingerprint.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fer_core import adapt, clip, config, data, embedded, engine, hardware, models, records
+from fer_core import adapt, atomic, clip, config, data, embedded, engine, hardware, models, records
 from fer_core.errors import UserError
 from fer_core.experiments import measuring, opening, personalising, protocols, trained
 from fer_core.experiments.generality import generality
@@ -191,10 +191,17 @@ def run(
     with clock.phase("clip"):
         tower = clip.load(settings.backbone, device=target)
     path = records.path_of(name, profile, seed, fold, variant)
+    _check_places(path, records_dir, models_dir if keep_model else None)
     there = None if force else _there(records_dir, path)
     identity = (digest(resolved), fingerprint, tower.weights)
     kept = not keep_model or trained.file_of(path, models_dir).is_file()
-    if there and kept and (there.config_digest, there.fingerprint, there.weights) == identity:
+    # A setting that the library has learned since, and that stands at its default, changes no result.
+    if (
+        there
+        and kept
+        and (there.fingerprint, there.weights) == (fingerprint, tower.weights)
+        and not outdated(name, profile, there.overrides, there.config, there.config_digest)
+    ):
         logger.info("%s is there already, with these settings, data and weights; --force runs it again", there.path)
         return there
     folder = Path(checkpoints_dir or cache_folder() / "checkpoints")
@@ -238,9 +245,10 @@ def run(
         predictions=_predictions(test, told.predictions),
     )
     if processes.main:
+        # The record first: what a run was for is not lost where its model cannot be written.
+        logger.info("wrote %s", records.write(record, records_dir))
         if keep_model:
             logger.info("wrote %s", trained.keep(told.method, record, models_dir, keep_model == "half"))
-        logger.info("wrote %s", records.write(record, records_dir))
         _forget(checkpoint)
     return record
 
@@ -270,9 +278,26 @@ class _Clock:
         return {name: round(seconds, 3) for name, seconds in phases.items()}
 
 
+def _check_places(path: Path, records_dir: str | Path | None, models_dir: str | Path | None) -> None:
+    """Before the work: whether its record, and what it has trained, can be written."""
+    try:
+        atomic.check(Path(records_dir or records.default_folder()) / path)
+    except OSError as error:
+        raise UserError(f"records: cannot write {error.filename} ({error.strerror}); pass another --records") from error
+    try:
+        atomic.check(trained.file_of(path, models_dir))
+    except OSError as error:
+        raise UserError(f"models: cannot write {error.filename} ({error.strerror}); pass another --models") from error
+
+
 def _there(folder: str | Path | None, path: Path) -> Record | None:
     found = Path(folder or records.default_folder()) / path
-    return records.read(found) if found.is_file() else None
+    if not found.is_file():
+        return None
+    record = records.read(found)
+    if record.path != path:
+        raise UserError(f"{found}: expected the record of {path}, got that of {record.path}; delete it and run again")
+    return record
 
 
 def _predictions(test: data.FaceDataset, said: engine.Predictions) -> dict[str, Any]:

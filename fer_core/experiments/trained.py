@@ -68,11 +68,26 @@ def read(path: Path | str) -> dict[str, Any]:
     Raises:
         UserError: If there is no such file, or it is damaged or not one of ours.
     """
-    _, told = checkpoints.read(Path(path))
-    missing = [name for name in (*_TOLD, "classes") if name not in told]
-    if missing:
-        raise UserError(f"{path}: expected a method that a run has kept, got a file without {missing[0]}; choose one")
-    return told
+    return _opened(Path(path), "cpu")[1]
+
+
+def _opened(path: Path, device: str | torch.device) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Weights and header of a kept file, once it is sure to be one."""
+    if not path.is_file():
+        raise UserError(f"{path}: expected a method that a run has kept, found no file; `run --keep-model` writes one")
+    try:
+        groups, told = checkpoints.read(path, device)
+        kinds = {"config": dict, "overrides": dict, "classes": list, "backbone": str, "dataset": str, "method": str}
+        wrong = [name for name in (*_TOLD, "classes") if not isinstance(told[name], kinds.get(name, object))]
+        if wrong or not isinstance(told["config"]["model"], dict) or not isinstance(told["config"]["data"], dict):
+            raise UserError(f"a {wrong[0] if wrong else 'config'} that no run writes")
+    except (UserError, KeyError, TypeError) as error:
+        reason = f"none that is told of its {error}" if isinstance(error, KeyError) else error
+        raise UserError(
+            f"{path}: expected a method that a run has kept, got another or a damaged file ({reason}); copy it again, "
+            "or train it with --force --keep-model"
+        ) from error
+    return groups.get(_GROUP, {}), told
 
 
 def open_file(path: Path | str, device: str | torch.device = "cpu", tower: clip.Clip | None = None) -> models.Method:
@@ -86,7 +101,7 @@ def open_file(path: Path | str, device: str | torch.device = "cpu", tower: clip.
     Raises:
         UserError: If the file is missing or damaged, or its CLIP has other weights now.
     """
-    told = read(path)
+    _, told = _opened(Path(path), "cpu")
     tower = tower or clip.load(told["backbone"], device=device)
     if tower.weights != told["weights"]:
         raise UserError(
@@ -97,10 +112,15 @@ def open_file(path: Path | str, device: str | torch.device = "cpu", tower: clip.
     method = models.build(
         told["config"].get("source") or told["method"], tower, told["classes"], told["config"]["model"]
     )
-    groups, _ = checkpoints.read(Path(path), tower.device)
-    weights, wanted = groups.get(_GROUP, {}), resuming.weights_of(method)
-    if {name: value.shape for name, value in weights.items()} != {name: value.shape for name, value in wanted.items()}:
+    weights, wanted = _opened(Path(path), tower.device)[0], resuming.weights_of(method)
+    theirs, ours = (
+        {name: (value.shape, value.is_floating_point()) for name, value in each.items()} for each in (weights, wanted)
+    )
+    if theirs != ours:
         raise UserError(f"{path}: expected the weights of {told['method']}, got others; train it again")
+    diverged = next((name for name, value in weights.items() if not value.isfinite().all()), None)
+    if diverged is not None:
+        raise UserError(f"{path}: expected finite weights, got others in {diverged}; train it again")
     resuming.load_weights(method, weights)
     return method.eval()
 

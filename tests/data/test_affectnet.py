@@ -141,3 +141,41 @@ def test_names_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "Manually_Annotated_file_lists/validation.csv").write_bytes("é".encode("latin-1"))
     with pytest.raises(UserError, match="expected a list in UTF-8"):
         data.open("affectnet-8", "test", tmp_path)
+
+
+@pytest.mark.parametrize("code", ["300000", "1.5", "inf", "happy", 1 + 2j])
+def test_a_code_that_is_none_is_refused(tmp_path: Path, code: object) -> None:
+    arrays(tmp_path, [1], "val_set")
+    np.save(tmp_path / "val_set/annotations/0_exp.npy", np.array(code))
+    with pytest.raises(UserError, match=r"0_exp\.npy: expected one label code"):
+        data.open("affectnet-8", "test", tmp_path)
+
+
+def test_a_face_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    lists(tmp_path, [], [row(0, 1), row(1, 2), row(0, 1)])
+    with pytest.raises(UserError, match=r"validation\.csv, line 4: expected each face once, got '1/0\.jpg' again"):
+        data.open("affectnet-8", "test", tmp_path)
+
+
+def test_two_faces_of_one_photograph_are_two(tmp_path: Path) -> None:
+    lists(tmp_path, [], [row(0, 1), row(0, 1, (9, 9, 8, 8))])
+    assert len(data.open("affectnet-8", "test", tmp_path)) == 2
+
+
+def test_a_box_without_end_is_refused(tmp_path: Path) -> None:
+    lists(tmp_path, [], [row(0, 1, ("nan", 0, 4, 4))])
+    with pytest.raises(UserError, match="expected a face box inside 20x20"):
+        data.open("affectnet-8", "test", tmp_path).take([0])
+
+
+def test_a_folder_in_place_of_an_image_is_refused(tmp_path: Path) -> None:
+    lists(tmp_path, [], [row(0, 1)])
+    image = tmp_path / "Manually_Annotated_Images/1/0.jpg"
+    image.unlink()
+    image.mkdir()
+    with pytest.raises(UserError, match=r"expected 'Manually_Annotated_Images/1/0\.jpg' to be a file, got a folder"):
+        data.open("affectnet-8", "test", tmp_path)
+    image.rmdir()
+    image.symlink_to(image)
+    with pytest.raises(UserError, match=r"0\.jpg"):
+        data.open("affectnet-8", "test", tmp_path)

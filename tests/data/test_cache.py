@@ -28,12 +28,13 @@ def test_keys_do_not_mix() -> None:
     np.testing.assert_array_equal(cached_array("faces-10", lambda: ARRAY[:1]), ARRAY[:1])
 
 
-@pytest.mark.parametrize("damage", ["truncated", "changed", "emptied"])
+@pytest.mark.parametrize("damage", ["truncated", "changed", "emptied", "zip"])
 def test_rebuilds_a_damaged_file(damage: str, caplog: pytest.LogCaptureFixture) -> None:
     cached_array("faces-1", lambda: ARRAY)
     (path,) = cache_folder().iterdir()
     content = path.read_bytes()
-    path.write_bytes({"truncated": content[:-7], "changed": content[:-1] + b"\x00", "emptied": b""}[damage])
+    damaged = {"truncated": content[:-7], "changed": content[:-1] + b"\x00", "emptied": b"", "zip": b"PK\x03\x04"}
+    path.write_bytes(damaged[damage])
     np.testing.assert_array_equal(cached_array("faces-1", lambda: ARRAY), ARRAY)
     assert "is damaged; building it anew" in caplog.text
     np.testing.assert_array_equal(cached_array("faces-1", lambda: pytest.fail("not rebuilt")), ARRAY)

@@ -199,3 +199,17 @@ def test_ferplus_names_tables_that_do_not_belong_together(tmp_path: Path) -> Non
             data.open("ferplus", "train", tmp_path)
     with pytest.raises(UserError, match=r"expected fer2013new\.csv, found none"):
         data.open("ferplus", "train", tmp_path.parent, release="csv")
+
+
+def test_folders_without_images_are_told_with_what_lay_there(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / "bare" / name).mkdir(parents=True)
+    with pytest.raises(UserError, match="expected images train/CLASS/NAME in it, got nothing"):
+        data.open("fer2013", "train", tmp_path / "bare")
+    write_folders(tmp_path / "made" / "archive")
+    (tmp_path / "zipped").mkdir()
+    with zipfile.ZipFile(tmp_path / "zipped/fer2013.zip", "w") as archive:
+        for path in sorted((tmp_path / "made").rglob("*.png")):
+            archive.write(path, path.relative_to(tmp_path / "made").as_posix())
+    with pytest.raises(UserError, match="expected images test/CLASS/NAME in it, got archive/test/"):
+        data.open("fer2013", "test", tmp_path / "zipped")

@@ -79,3 +79,30 @@ def test_names_every_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="expected an image file, found none"):
         images.decode(tmp_path / "none.jpg")
+
+
+@pytest.mark.parametrize(("kind", "white"), [("uint8", 255), ("uint16", 65535), ("int32", 65535)])
+def test_grey_of_any_depth_keeps_its_brightness(tmp_path: Path, kind: str, white: int) -> None:
+    ramp = np.linspace(0, 1, 256)[None].repeat(4, 0)
+    path = tmp_path / "a.tif"
+    Image.fromarray((ramp * white).round().astype(kind)).save(path)
+    np.testing.assert_allclose(images.decode(path)[0], (255 * ramp).round(), atol=1)
+
+
+@pytest.mark.parametrize("values", [np.linspace(0, 1, 16, dtype="float32"), np.arange(16, dtype="int32") - 3])
+def test_numbers_that_are_no_brightness_are_refused(tmp_path: Path, values: np.ndarray) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(values.reshape(4, 4)).save(path)
+    with pytest.raises(UserError, match=r"a\.tif: expected brightness of 8 or 16 bits, got"):
+        images.decode(path)
+
+
+def test_a_strip_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (60000, 1)).save(path)
+    with pytest.raises(UserError, match="expected a picture, got a strip of 60000x1 pixels"):
+        images.decode(path, 224)
+    Image.new("RGB", (100, 1)).save(path)
+    assert images.decode(path, 32).shape == (3, 32, 32)
+    with pytest.raises(UserError, match="expected a face box inside"):
+        images.decode(path, box=(float("nan"), 0, 4, 4))

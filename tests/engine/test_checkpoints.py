@@ -183,6 +183,21 @@ def test_another_runs_checkpoint_is_refused(fresh_cache: Path, tmp_path: Path) -
     fitted({**SETTINGS[0], "workers": 1}, tmp_path / "c")  # who prepares the batches does not matter
 
 
+@pytest.mark.parametrize("change", [
+    lambda groups, state: state.clear(), lambda groups, state: groups.pop("method"),
+    lambda groups, state: state["state"].update(of_another_version=1),
+])  # fmt: skip
+def test_a_checkpoint_of_another_version_is_told(change: Any, fresh_cache: Path, tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    with pytest.raises(Stopped):
+        fitted(SETTINGS[0], path, method=stopping(3))
+    groups, state = checkpoints.read(path)
+    change(groups, state)
+    checkpoints.write(path, groups, state)
+    with pytest.raises(UserError, match=r"of this version, got another .*delete it to start anew"):
+        fitted(SETTINGS[0], path)
+
+
 def test_a_full_disk_costs_the_checkpoint_alone(
     fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -206,6 +206,7 @@ def test_a_changed_default_makes_stale_and_a_new_setting_does_not(run, monkeypat
 
     monkeypatch.setattr(running, "resolve", with_new_setting)
     assert not experiments.is_stale(record)
+    assert run() == record
 
     def with_changed_default(settings):
         resolved = resolve(settings)
@@ -213,6 +214,7 @@ def test_a_changed_default_makes_stale_and_a_new_setting_does_not(run, monkeypat
 
     monkeypatch.setattr(running, "resolve", with_changed_default)
     assert experiments.is_stale(record)
+    assert run().config["training"]["momentum"] == 0.8
 
     def without_a_setting(settings):
         resolved = resolve(settings)

@@ -1,12 +1,17 @@
 """Sweeps: which runs, what becomes of each, and the table of them."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+import fer_core
 from fer_core import cli, experiments, records, sweeps, tables
 from fer_core.errors import Stopped, UserError
 from fer_core.sweeps import Job, Options, Outcome
@@ -144,6 +149,33 @@ def test_several_at_once_give_the_same_records(options, tmp_path):
     for one, other in zip(alone, together, strict=True):
         assert one.job == other.job
         assert records.same_result(one.record, other.record)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_sweep_stops_its_processes_in_one_line(sent, ferplus, tmp_path):
+    line = [
+        "sweep", "full-fine-tuning-ferplus", "--profile", "smoke", "--seed", "0,1,2", "--set", "training.epochs=3000",
+        "--set", "backbone=embedded:random", "--at-once", "2", "--device", "cpu", "--data-root", str(ferplus),
+        "--records", str(tmp_path / "records"),
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(Path(fer_core.__file__).parents[1]), "FER_CACHE": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "fer_core.cli", *line], stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env=environment,
+    ) as sweep:  # fmt: skip
+        children = []
+        while len(children) < 2:  # of the pool; one more is multiprocessing's own
+            time.sleep(0.5)
+            below = psutil.Process(sweep.pid).children(recursive=True)
+            children = [each for each in below if "spawn_main" in " ".join(each.cmdline())]
+            assert sweep.poll() is None
+        time.sleep(3)
+        (os.killpg if sent == signal.SIGINT else os.kill)(sweep.pid, sent)  # Ctrl-C reaches the whole group
+        _, told = sweep.communicate(timeout=120)
+    assert sweep.returncode == (130 if sent == signal.SIGINT else 75), told
+    assert "Traceback" not in told
+    assert not any(each.is_running() for each in children)
+    assert not (tmp_path / "records").exists()
 
 
 def test_submits_through_submitit(options, tmp_path):

@@ -6,6 +6,7 @@ import torch
 
 from fer_core import data, engine, experiments, models
 from fer_core.clip import load as load_clip
+from fer_core.engine import checkpoints
 from fer_core.errors import UserError
 from fer_core.experiments import running, trained
 
@@ -118,3 +119,31 @@ def test_a_method_of_other_settings_is_refused(run, tmp_path, monkeypatch):
     monkeypatch.setattr(running, "resolve", with_changed_default)
     with pytest.raises(UserError, match=r"today's settings.*--force --keep-model"):
         trained.load("linear-probe-ferplus", "smoke", **where)
+
+
+def rewritten(path, change):
+    """The kept file with its header or weights changed."""
+    groups, told = checkpoints.read(path)
+    change(groups["method"], told)
+    checkpoints.write(path, groups, told)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda weights, told: told.update(config={}), "expected a method that a run has kept, got another"),
+    (lambda weights, told: told.update(classes=None), "classes that no run writes"),
+    (lambda weights, told: told.pop("backbone"), "none that is told of its 'backbone'"),
+    (lambda weights, told: weights.update({next(iter(weights)): next(iter(weights.values())) * float("nan")}),
+     "expected finite weights"),
+    (lambda weights, told: weights.update({next(iter(weights)): next(iter(weights.values())).long()}),
+     "expected the weights of linear-probe, got others"),
+])  # fmt: skip
+def test_a_file_that_was_changed_is_refused(run, tmp_path, change, message):
+    path = kept(tmp_path, run("linear-probe-ferplus"))
+    rewritten(path, change)
+    with pytest.raises(UserError, match=message):
+        trained.open_file(path)
+
+
+def test_a_file_that_is_not_there_is_not_to_be_deleted(tmp_path):
+    with pytest.raises(UserError, match=r"found no file; `run --keep-model` writes one"):
+        trained.read(tmp_path / "none.safetensors")
