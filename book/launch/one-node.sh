@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One experiment on all GPUs of this machine: each process takes its share of every batch, so settings and results are
 # those of one GPU.
-#   bash one-node.sh full-fine-tuning-raf-db --profile paper --data-root /data
+#   bash one-node.sh full-fine-tuning-ferplus --profile paper --data-root /data
 # PROCESSES=2 DEVICE=cpu bash one-node.sh ... tries it out without a GPU.
 set -euo pipefail
 PROCESSES=${PROCESSES:-$(nvidia-smi --list-gpus | wc -l)}
