@@ -153,7 +153,6 @@ def _rows(told: Sequence["Prediction"], left: Sequence["LeftOut"]) -> dict[str, 
 
 
 def _write(path: Path, report: dict[str, Any], classes: Sequence[str]) -> None:
-
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     if path.suffix.lower() == ".csv":
         buffer = io.StringIO()

@@ -191,7 +191,6 @@ def run(
     with clock.phase("clip"):
         tower = clip.load(settings.backbone, device=target)
     path = records.path_of(name, profile, seed, fold, variant)
-    _check_places(path, records_dir, models_dir if keep_model else None)
     there = None if force else _there(records_dir, path)
     identity = (digest(resolved), fingerprint, tower.weights)
     kept = not keep_model or trained.file_of(path, models_dir).is_file()
@@ -204,6 +203,7 @@ def run(
     ):
         logger.info("%s is there already, with these settings, data and weights; --force runs it again", there.path)
         return there
+    _check_places(path, records_dir, models_dir, keep_model is not False)
     folder = Path(checkpoints_dir or cache_folder() / "checkpoints")
     checkpoint = folder / f"{path.stem}-{config.digest([name, *identity])}.safetensors"
     if force and processes.main:
@@ -278,12 +278,14 @@ class _Clock:
         return {name: round(seconds, 3) for name, seconds in phases.items()}
 
 
-def _check_places(path: Path, records_dir: str | Path | None, models_dir: str | Path | None) -> None:
+def _check_places(path: Path, records_dir: str | Path | None, models_dir: str | Path | None, keep: bool) -> None:
     """Before the work: whether its record, and what it has trained, can be written."""
     try:
         atomic.check(Path(records_dir or records.default_folder()) / path)
     except OSError as error:
         raise UserError(f"records: cannot write {error.filename} ({error.strerror}); pass another --records") from error
+    if not keep:
+        return
     try:
         atomic.check(trained.file_of(path, models_dir))
     except OSError as error:

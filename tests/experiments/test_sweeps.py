@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import psutil
@@ -176,6 +178,15 @@ def test_a_stopped_sweep_stops_its_processes_in_one_line(sent, ferplus, tmp_path
     assert "Traceback" not in told
     assert not any(each.is_running() for each in children)
     assert not (tmp_path / "records").exists()
+
+
+def test_a_process_that_died_is_a_failed_run():
+    lost: Future[Outcome] = Future()
+    lost.set_exception(BrokenProcessPool("killed"))
+    job = Job("coop-ferplus", "smoke", 0)
+    told = sweeps._result(lost, job)
+    assert (told.job, told.record) == (job, None)
+    assert "a process of this sweep died" in told.error
 
 
 def test_submits_through_submitit(options, tmp_path):
