@@ -1,10 +1,12 @@
 """What every test-time method keeps to: no label reaches it, it forgets, and its source never changes."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from pretended import Elsewhere, pretended
 
 from fer_core import adapt
 from fer_core.adapt.base import AdaptConfig, Adapted, TestTimeMethod
@@ -125,6 +127,21 @@ def test_it_says_what_it_must(name, source, videos):
     torch.testing.assert_close(said.features.norm(dim=1), torch.ones(5))
     if said.passes is not None:
         assert torch.equal(said.passes[-1], said.logits)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_person_elsewhere_is_a_person_on_the_cpu(name, source, videos):
+    moved = copy.deepcopy(source)
+    method = built(name, source, videos)
+    expected = method.adapt(seen(method, videos))
+    with pretended() as device:
+        method = adapt.build(name, moved.to(device), QUICK[name])
+        method.remember([adapt.unlabelled(videos(8, seed=99).to(device))])
+        found = method.adapt(seen(method, videos).to(device))
+    for part, value in vars(expected).items():
+        if value is not None:
+            assert isinstance(getattr(found, part), Elsewhere), f"{part} stayed on the CPU"
+            torch.testing.assert_close(getattr(found, part).inner, value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["clip-autt", "tpt", "prompt-align"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pretended import Elsewhere, pretended
 from torch import Tensor, nn
 from toy import TEST, TRAIN, VALIDATION, Frozen, Tower, Toy, fitted, same, weights
 
@@ -471,6 +472,23 @@ def test_refuses_samples_that_come_twice_and_no_samples() -> None:
         engine.evaluate(Toy(), [*batches, batches[0]])
     with pytest.raises(UserError, match="at least one batch to evaluate"):
         engine.evaluate(Toy(), [])
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_trains_elsewhere_as_on_the_cpu(cached: bool, optimizer: Any) -> None:
+    augmentation = Augmentation() if cached else Augmentation(flip=0.5)
+    training = Training(epochs=2, batch_size=16, optimizer=optimizer, gradient_clip=1.0, augmentation=augmentation)
+    engine.seed_everything(0)
+    toy, moved = Toy(), Toy()
+    moved.load_state_dict(toy.state_dict())
+    expected = engine.fit(toy, TRAIN, VALIDATION, TEST, training, seed=0, progress=False)
+    with pretended() as device:
+        found = engine.fit(moved, TRAIN, VALIDATION, TEST, training, seed=0, device=device, progress=False)
+    np.testing.assert_allclose(found.test.logits, expected.test.logits, rtol=1e-5, atol=1e-6)
+    for name, value in moved.state_dict().items():
+        assert isinstance(value, Elsewhere)
+        torch.testing.assert_close(value.inner, toy.state_dict()[name])
 
 
 @pytest.mark.gpu

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pretended import pretended
 
 from fer_core.errors import UserError
 from fer_core.faces import CODES, PARSING, identity, intensities, render, scene
@@ -214,6 +215,15 @@ def test_gpu_equals_cpu():
     cpu = render(units, people, views).image
     gpu = render(units.cuda(), people.to("cuda"), views.to("cuda")).image
     torch.testing.assert_close(gpu.cpu(), cpu, atol=2e-3, rtol=0)
+
+
+def test_elsewhere_equals_cpu():
+    units, people, views = wild(4)
+    cpu = render(units, people, views, 32, truth=True)
+    with pretended() as device:
+        there = render(units.to(device), people.to(device), views.to(device), 32, truth=True)
+    for part, value in vars(cpu).items():
+        torch.testing.assert_close(getattr(there, part).inner, value)
 
 
 def test_canvas_spans_the_picture(neutral, average):

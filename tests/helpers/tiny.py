@@ -8,6 +8,9 @@ from torch import nn
 
 from fer_core.clip import Clip
 
+#: Of methods that a tiny CLIP leaves too little room at their defaults.
+SETTINGS = {"cocoop": {"reduction": 2}, "clip-adapter": {"ratio": 0.8}}
+
 
 def tiny_clip(layers: int = 3) -> Clip:
     """A fresh CLIP of a few blocks a tower, with random weights that are the same in every test."""

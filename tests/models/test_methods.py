@@ -4,6 +4,7 @@ import copy
 import dataclasses
 
 import pytest
+import tiny
 import torch
 
 from fer_core import models
@@ -35,8 +36,6 @@ DECLARED = {
 NAMES = tuple(DECLARED)
 TIMED = ("clip-au", "fine-cliper", "aim", "st-adapter", "dfer-clip", "emo-clip")  # with a model of time
 STILL = tuple(name for name in NAMES if name not in TIMED)
-# A tiny CLIP leaves these too little room at their defaults.
-SETTINGS = {"cocoop": {"reduction": 2}, "clip-adapter": {"ratio": 0.8}}
 TRAINED = tuple(name for name, declared in DECLARED.items() if declared)
 
 
@@ -86,7 +85,7 @@ def test_a_clip_of_equal_frames_is_its_still(name, tiny_clip, classes, make_batc
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_declared_parameters_get_gradients_and_the_clip_stays_bit_identical(name, tiny_clip, classes, make_batch):
-    method = models.build(name, tiny_clip, classes, SETTINGS.get(name))
+    method = models.build(name, tiny_clip, classes, tiny.SETTINGS.get(name))
     before, own = state(tiny_clip), {name: p.clone() for name, p in method.named_parameters() if p.requires_grad}
     assert {parameter.partition(".")[0] for parameter in own} == DECLARED[name]
     if own:
@@ -106,7 +105,7 @@ def test_only_declared_parameters_get_gradients_and_the_clip_stays_bit_identical
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_loss_falls_on_a_small_set(name, tiny_clip, classes, make_batch):
     torch.manual_seed(0)
-    method, batch = models.build(name, tiny_clip, classes, SETTINGS.get(name)).train(), make_batch()
+    method, batch = models.build(name, tiny_clip, classes, tiny.SETTINGS.get(name)).train(), make_batch()
     method.prepare([batch])
     optimizer = torch.optim.Adam(method.parameter_groups(lr=0.002 if name == "clip-au" else 0.02, weight_decay=0.0))
     first = method.losses(batch, method(batch))["loss"].item()
