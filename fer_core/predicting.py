@@ -174,6 +174,12 @@ def find(sources: Iterable[str | os.PathLike[str]], clip_folders: bool = False) 
     return found
 
 
+def maps_of(method: models.Method) -> tuple[str, ...]:
+    """What a method looks at besides pictures: ``parsing``, ``landmarks``."""
+    streams = getattr(method.config, "streams", ())
+    return tuple(name for name in ("parsing", "landmarks") if name in streams)
+
+
 class Predictor:
     """Says of each photograph and clip which expression it shows.
 
@@ -186,6 +192,9 @@ class Predictor:
         step: None spreads the frames over the whole clip, for one prediction. A number asks of every run of as many
             neighbouring frames, whose starts lie so far apart.
         batch: Samples at a time.
+
+    Raises:
+        UserError: If a number is out of range, or the method looks at maps and nobody tells them.
     """
 
     def __init__(
@@ -203,6 +212,12 @@ class Predictor:
         for name, value in (("frames", self.frames), ("step", 1 if step is None else step), ("batch", batch)):
             if not 1 <= value <= _MOST:
                 raise UserError(f"{name}: expected 1 to {_MOST}, got {value}; choose such a number")
+        maps = maps_of(model.method)
+        if maps and annotator is None and model.method.config.missing == "error":
+            raise UserError(
+                f"{model.method.name} looks at {' and '.join(maps)}: expected somebody who tells them, got nobody; "
+                "choose --faces mediapipe or --faces files"
+            )
         self.step, self.batch = step, batch
         self.size = placer.alignment.size if placer else CROP
         tower = model.method.clip

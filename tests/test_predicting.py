@@ -195,8 +195,8 @@ def test_a_method_that_looks_at_maps_is_given_them_or_says_so(folder):
     method = stirred(models.build("fine-cliper", tiny_clip(), CLASSES, {}))
     model = Model(method, 2, {})
     found = predicting.find([folder / "clip"], clip_folders=True)
-    with pytest.raises(UserError, match="got none of parsing, landmarks"):
-        list(Predictor(model)(found))
+    with pytest.raises(UserError, match=r"looks at parsing and landmarks: .* choose --faces mediapipe"):
+        Predictor(model)
 
     class Same:
         name, version, by_pixels = "same", "1", True
