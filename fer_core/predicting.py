@@ -213,7 +213,7 @@ class Predictor:
             if not 1 <= value <= _MOST:
                 raise UserError(f"{name}: expected 1 to {_MOST}, got {value}; choose such a number")
         maps = maps_of(model.method)
-        if maps and annotator is None and model.method.config.missing == "error":
+        if maps and annotator is None and getattr(model.method.config, "missing", "error") == "error":
             raise UserError(
                 f"{model.method.name} looks at {' and '.join(maps)}: expected somebody who tells them, got nobody; "
                 "choose --faces mediapipe or --faces files"
