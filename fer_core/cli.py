@@ -10,14 +10,23 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from fer_core import __version__, cli_atlas, cli_data, cli_describe, cli_faces, cli_predict, cli_reproduce, cli_sweep
+from fer_core import (
+    __version__,
+    cli_atlas,
+    cli_common,
+    cli_data,
+    cli_describe,
+    cli_faces,
+    cli_predict,
+    cli_reproduce,
+    cli_sweep,
+)
+from fer_core.cli_common import INTERRUPTED, MISTAKE, Call
 from fer_core.errors import Stopped, UserError
 
-INTERRUPTED = 130
-MISTAKE = 2
 BROKEN_PIPE = 141
 STOPPED = 75  # "try again later" of sysexits.h: the same command goes on
 # Kept here so that --help does not import the renderers; a test holds them against table_formats.FORMATS.
@@ -63,7 +72,7 @@ def _summary(record: Any) -> str:
         scores.append(f"de-duplicated WAR {record.metrics['deduplicated']['war']:.2%}")
     scores.append(f"if chosen on test WAR {record.selection['test_chosen']['war']:.2%}")
     run = f"{record.experiment} {record.profile} seed {record.seed}"
-    return f"{run} on {record.metrics['n']} faces: {', '.join(scores)}"
+    return f"{run} on {record.metrics['n']} samples: {', '.join(scores)}"
 
 
 def _experiments(arguments: argparse.Namespace) -> None:
@@ -157,13 +166,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"fer-core {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(
-        name: str, call: Callable[[argparse.Namespace], int | None], text: str, within: Any = commands
-    ) -> argparse.ArgumentParser:
-        added = within.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        added.set_defaults(call=call)
-        added.add_argument("--json", action="store_true", help="print JSON")
-        return added
+    def command(name: str, call: Call, text: str, within: Any = commands) -> argparse.ArgumentParser:
+        return cli_common.add(within, name, call, text)
 
     run = command("run", _run, "train and evaluate an experiment, and write its record")
     run.add_argument("experiment", metavar="EXPERIMENT", help="a name that `fer-core experiments` lists")
@@ -198,8 +202,8 @@ def parser() -> argparse.ArgumentParser:
         title="actions", metavar="ACTION", required=True
     )
     command("list", _datasets, listing, actions)
-    cli_data.add_commands(lambda name, call, text: command(name, call, text, actions))
-    cli_faces.add_commands(actions)
+    for part in (cli_data, cli_faces):
+        part.add_commands(lambda name, call, text: command(name, call, text, actions))
     subjects = commands.add_parser("describe", help="have language models describe classes or clips").add_subparsers(
         title="subjects", metavar="SUBJECT", required=True
     )
@@ -251,11 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno is None:
             raise
-        where = error.filename or "a file"
-        print(
-            f"fer-core: error: {where}: expected to read or write it, got: {error.strerror}; mend the path, its "
-            "permissions or the space on its disk", file=sys.stderr,
-        )  # fmt: skip
+        print(f"fer-core: error: {cli_common.message(error)}", file=sys.stderr)
         return MISTAKE
     return code or 0
 

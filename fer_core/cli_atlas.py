@@ -2,9 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Callable
 
-Command = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
+from fer_core.cli_common import Command
 
 
 def add_command(command: Command) -> None:
@@ -20,13 +19,14 @@ def add_command(command: Command) -> None:
     added.add_argument("--limit", type=int, metavar="N", help="at most N test samples")
     added.add_argument("--models", metavar="DIR", help="where trained methods are kept (default: book/models)")
     added.add_argument("--data-root", metavar="FOLDER", help="where licensed data lies (default: $FER_DATA_ROOT)")
-    added.add_argument("--device", default="cpu", help="cpu (default), cuda")
+    added.add_argument("--device", default="cpu", help="auto, cpu (default), cuda, cuda:1, mps")
     added.add_argument("--out", metavar="DIR", help="where answers go (default: book/atlas)")
 
 
 def _atlas(arguments: argparse.Namespace) -> None:
     from fer_core import atlas
 
+    told = []
     for name in arguments.experiments:
         answers = atlas.ask(
             name, arguments.profile, arguments.seed, models_dir=arguments.models, data_root=arguments.data_root,
@@ -34,8 +34,10 @@ def _atlas(arguments: argparse.Namespace) -> None:
         )  # fmt: skip
         path = atlas.keep(answers, arguments.out)
         if arguments.json:
-            print(json.dumps(answers.told))
+            told.append(answers.told)
             continue
         measured = answers.measures
-        told = ", ".join(f"{key} {measured[key].value:.3f}" for key in ("UAR", "index, logits", "linear probe"))
-        print(f"{name}: {told}; wrote {path}", flush=True)
+        scores = ", ".join(f"{key} {measured[key].value:.3f}" for key in ("UAR", "index, logits", "linear probe"))
+        print(f"{name}: {scores}; wrote {path}", flush=True)
+    if arguments.json:
+        print(json.dumps(told, indent=1, ensure_ascii=False))

@@ -4,11 +4,10 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable
+
+from fer_core.cli_common import Command
 
 FINDINGS = 1  # the exit code of a check that found an error or a warning
-
-Command = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
 
 
 def add_commands(command: Command) -> None:

@@ -5,20 +5,17 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from fer_core.cli_common import INTERRUPTED, Command
 from fer_core.errors import UserError
 
 if TYPE_CHECKING:
     from fer_core.descriptions.jobs import Report
     from fer_core.descriptions.questions import Question
 
-Command = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
-
 logger = logging.getLogger(__name__)
-
-INTERRUPTED = 130  # as in cli
 
 
 def add_commands(command: Command) -> None:

@@ -3,21 +3,20 @@
 import argparse
 import json
 import sys
-from typing import Any
+
+from fer_core.cli_common import Command
 
 MODES, SEVERAL, NONE = ("eyes", "points", "box"), ("largest", "centre"), ("skip", "error", "centre")
 FINDERS = ("mediapipe", "files")
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(command: Command) -> None:
     """Adds ``align`` to the subcommands of ``fer-core data``.
 
     Args:
-        commands: What ``add_subparsers`` gave.
+        command: Makes a command's parser out of its name, what it calls, and what it does in words.
     """
-    text = "find, align and crop the faces of a folder of photographs and videos"
-    align = commands.add_parser("align", help=text, description=text[0].upper() + text[1:] + ".")
-    align.set_defaults(call=_align)
+    align = command("align", _align, "find, align and crop the faces of a folder of photographs and videos")
     align.add_argument("source", metavar="IN", help="the folder of photographs and videos")
     align.add_argument("target", metavar="OUT", help="where crops go; an interrupted call goes on there")
     align.add_argument("--finder", choices=FINDERS, default="mediapipe", help="who finds faces (default: mediapipe)")
@@ -39,7 +38,6 @@ def add_commands(commands: Any) -> None:
     )
     align.add_argument("--several", choices=SEVERAL, help="which face of several (default: largest)")
     align.add_argument("--none", choices=NONE, help="without a face: skip the file (default), stop, or cut the centre")
-    align.add_argument("--json", action="store_true", help="print JSON")
     align.add_argument("--quiet", action="store_true", help="show no progress")
 
 

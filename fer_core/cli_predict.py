@@ -5,12 +5,13 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_core import atomic
+from fer_core.cli_common import Command
 from fer_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ LEFT_OUT = 1  # the exit code where a file got no prediction
 FACES = ("centre", "mediapipe", "files")
 _FORMATS = (".json", ".csv")
 _SHOWN = 24  # most faces of an annotated picture
-
-Command = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
 
 
 def add_commands(command: Command) -> None:

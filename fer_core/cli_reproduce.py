@@ -3,13 +3,11 @@
 import argparse
 import json
 import math
-from collections.abc import Callable
 
+from fer_core.cli_common import Command
 from fer_core.errors import UserError
 
 BEYOND = 1  # the exit code where a score is off by more than the tolerance
-
-Command = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
 
 
 def add_command(command: Command) -> None:

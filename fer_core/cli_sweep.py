@@ -7,15 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fer_core.cli_common import Command
 from fer_core.errors import UserError
 
 FAILURES = 1  # the exit code where a run failed
 
 
-def add_command(
-    command: Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser],
-    whole_numbers: Callable[[str], list[int]],
-) -> None:
+def add_command(command: Command, whole_numbers: Callable[[str], list[int]]) -> None:
     """Adds the command.
 
     Args:

@@ -135,6 +135,19 @@ def test_what_was_not_kept_is_told(tmp_path, capsys):
     assert "expected" in capsys.readouterr().err
 
 
+def test_several_methods_are_one_json_document(answers, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def ask(name, *_, **options):
+        asked.append(options["device"])
+        return answers[name]
+
+    monkeypatch.setattr(atlas, "ask", ask)
+    assert cli.main(["atlas", *answers, "--device", "auto", "--out", str(tmp_path), "--json"]) == 0
+    assert [each["experiment"] for each in json.loads(capsys.readouterr().out)] == list(answers)
+    assert len(asked) == 2
+
+
 def test_measures_of_a_perfect_method():
     """Features that are one-hot: nothing is entangled."""
     labels = np.arange(160) % 8

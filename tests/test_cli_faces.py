@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_core import cli_faces
+from fer_core import cli_common, cli_faces
 from fer_core.data.alignment import Alignment
 from fer_core.errors import UserError
 
 
 def call(*arguments):
     parser = argparse.ArgumentParser()
-    cli_faces.add_commands(parser.add_subparsers(required=True))
+    commands = parser.add_subparsers(required=True)
+    cli_faces.add_commands(lambda name, call, text: cli_common.add(commands, name, call, text))
     parsed = parser.parse_args(["align", *map(str, arguments)])
     parsed.call(parsed)
 

@@ -108,7 +108,7 @@ def test_two_runs_with_one_seed_give_equal_records(command, tmp_path):
 def test_a_record_that_is_there_is_kept_and_told(command, tmp_path):
     first = finish(command())
     assert first.returncode == 0
-    assert first.stdout.startswith("coop-ferplus smoke seed 0 on 24 faces: WAR ")
+    assert first.stdout.startswith("coop-ferplus smoke seed 0 on 24 samples: WAR ")
     (path,) = (tmp_path / "records").rglob("*.json")
     written = path.stat().st_mtime_ns
     second = finish(command())
