@@ -49,7 +49,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.repeats < 1:
-            raise UserError("batch and repeats: expected at least 1; choose positive numbers")
+            raise UserError(
+                f"batch and repeats: expected at least 1, got {self.batch} and {self.repeats}; choose positive numbers"
+            )
 
 
 def measure(options: Options) -> Iterator[bench.Row]:

@@ -31,7 +31,7 @@ def build(cls: type[Config], mapping: Mapping[str, Any] | None, where: str) -> C
             ``__post_init__`` refuses with a ``ValueError``.
     """
     if mapping is not None and not isinstance(mapping, Mapping):
-        raise UserError(f"{where}: expected a mapping of settings, got {mapping!r}")
+        raise UserError(f"{where}: expected a mapping of settings, got {mapping!r}; give names with values")
     hints = typing.get_type_hints(cls)
     fields = {field.name for field in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
     values = {}
@@ -68,11 +68,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value
     if origin is tuple:
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise UserError(f"{where}: expected a list, got {value!r}")
+            raise UserError(f"{where}: expected a list, got {value!r}; write [A, B]")
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(_convert(arguments[0], item, where) for item in value)
         if len(arguments) != len(value):
-            raise UserError(f"{where}: expected {len(arguments)} values, got {len(value)}")
+            raise UserError(f"{where}: expected {len(arguments)} values, got {len(value)}; give as many")
         return tuple(_convert(kind, item, where) for kind, item in zip(arguments, value, strict=True))
     if origin is dict and isinstance(value, Mapping):
         return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
@@ -80,14 +80,14 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         if not -sys.float_info.max <= value <= sys.float_info.max:
-            raise UserError(f"{where}: expected a finite number, got {str(value)[:20]}")
+            raise UserError(f"{where}: expected a finite number, got {str(value)[:20]}; give such a one")
         return float(value)
     plain = origin or hint
     if not isinstance(plain, type):
         return value
     # bool is an int to Python; to a user it is not a number.
     if not isinstance(value, plain) or (isinstance(value, bool) and plain in (int, float)):
-        raise UserError(f"{where}: expected {plain.__name__}, got {value!r} ({type(value).__name__})")
+        raise UserError(f"{where}: expected {plain.__name__}, got {value!r} ({type(value).__name__}); give such a one")
     return value
 
 

@@ -82,7 +82,8 @@ def read_file(path: Path) -> list[Published]:
             row = Published(*values)
             if row.status not in MARKS:
                 raise UserError(
-                    f"{path}, line {reader.line_num}: expected a status of {', '.join(MARKS)}, got {row.status!r}"
+                    f"{path}, line {reader.line_num}: expected a status of {', '.join(MARKS)}, got {row.status!r}; "
+                    "write one of them"
                 )
             rows.append(row)
     return rows

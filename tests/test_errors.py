@@ -1,9 +1,12 @@
 """Errors are one line and name the nearest known name."""
 
+import ast
 import pickle
+from pathlib import Path
 
 import pytest
 
+import fer_core
 from fer_core.errors import Stopped, UserError, unknown
 
 
@@ -34,3 +37,35 @@ def test_is_a_value_error() -> None:
 def test_a_stopped_run_travels_between_processes():
     there = pickle.loads(pickle.dumps(Stopped("stopped after step 3", "SIGTERM")))
     assert (str(there), there.by) == ("stopped after step 3", "SIGTERM")
+
+
+# Beginnings of messages without advice of their own, and where it comes from.
+_ADVISED_ELSEWHERE = {
+    ": expected a whole checkpoint, got: ": "checkpoints.read: its callers know whether the file is to be deleted",
+    "a  that no run writes": "trained: becomes part of a longer message",
+    ": ": "config.build: what a dataclass refused, in that dataclass's words",
+}
+
+
+def _raised():
+    """Place and literal text of every ``UserError(...)`` of the package, without what is filled in."""
+    for path in sorted(Path(fer_core.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "UserError" and node.args:
+                yield f"{path.name}:{node.lineno}", _literal(node.args[0])
+
+
+def _literal(node):
+    """The text of a string, an f-string or a sum of them."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_literal(part) for part in node.values)
+    return _literal(node.left) + _literal(node.right) if isinstance(node, ast.BinOp) else ""
+
+
+def test_every_message_says_what_to_do() -> None:
+    raised = dict(_raised())
+    assert len(raised) > 200  # else the walk has missed them
+    silent = {where: text for where, text in raised.items() if "; " not in text and text not in _ADVISED_ELSEWHERE}
+    assert not silent

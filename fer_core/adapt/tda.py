@@ -55,7 +55,10 @@ class TdaConfig(AdaptConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.positive_shots, self.negative_shots) < 0:
-            raise UserError("positive_shots and negative_shots: expected at least 0; choose the paper's 3 and 2")
+            raise UserError(
+                f"positive_shots and negative_shots: expected at least 0, got {self.positive_shots} and "
+                f"{self.negative_shots}; choose the paper's 3 and 2"
+            )
         low, high = self.entropy_range
         if not 0 <= low < high <= 1:
             raise UserError(f"entropy_range: expected 0 <= low < high <= 1, got {low} and {high}; swap or mend them")

@@ -54,7 +54,10 @@ class UnitPrompts:
             tokens = self.clip.tokens([_NEUTRAL])
             first = tokens.embedding[:, 1 : min(tokens.shortest, 1 + length)]
             if first.shape[1] < length:
-                raise UserError(f"context_length: expected at most {first.shape[1]} with start=words, got {length}")
+                raise UserError(
+                    f"context_length: expected at most {first.shape[1]} with start=words, got {length}; lower it, or "
+                    "choose start=random"
+                )
             self.first = first.expand(len(phrases), -1, -1).clone()
         else:
             generator = torch.Generator().manual_seed(seed)

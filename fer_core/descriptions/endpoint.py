@@ -39,7 +39,9 @@ class Endpoint:
         try:
             url = httpx2.URL(self.base_url)
         except httpx2.InvalidURL as error:
-            raise UserError("base URL: expected an address such as http://localhost:8000/v1, got none") from error
+            raise UserError(
+                "base URL: expected an address such as http://localhost:8000/v1, got none; see --base-url"
+            ) from error
         if url.scheme not in ("http", "https") or not url.host:
             raise UserError("base URL: expected http:// or https:// and a host, got neither; see --base-url")
         # A key in the address would end up in messages and logs; it is not repeated here either.
@@ -51,7 +53,7 @@ class Endpoint:
             raise UserError("model: expected the name of a model, got none; see --model")
         for name in ("timeout", "attempts", "first_wait", "longest_wait"):
             if not getattr(self, name) > 0:
-                raise UserError(f"{name}: expected a number above 0, got {getattr(self, name)!r}")
+                raise UserError(f"{name}: expected a number above 0, got {getattr(self, name)!r}; raise it")
 
     @property
     def host(self) -> str:

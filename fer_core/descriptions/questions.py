@@ -62,7 +62,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("concurrency", "max_failures"):
             if getattr(self, name) < 1:
-                raise UserError(f"{name}: expected a number of at least 1, got {getattr(self, name)}")
+                raise UserError(f"{name}: expected a number of at least 1, got {getattr(self, name)}; raise it")
         if fixed := {"model", "messages", "stream", "n"} & set(self.parameters):
             raise UserError(f"parameters: expected none of the request's own fields, got {min(fixed)!r}; leave it out")
         try:

@@ -52,7 +52,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> tuple[Groups, dict[s
         Tensors by name, by group, and the state.
 
     Raises:
-        UserError: If the file is none of :func:`write`'s, or damaged.
+        UserError: If the file is none of :func:`write`'s, or damaged; what to do then, the caller knows and adds.
     """
     groups: Groups = {}
     place = torch.device(device)
@@ -65,7 +65,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> tuple[Groups, dict[s
                 group, _, name = key.partition(".")
                 groups.setdefault(group, {})[name] = file.get_tensor(key)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: expected a whole checkpoint, got: {error}; delete it to start anew") from error
+        raise UserError(f"{path}: expected a whole checkpoint, got: {error}") from error
     return groups, state
 
 

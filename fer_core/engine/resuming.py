@@ -182,7 +182,10 @@ class Keeper:
         if self.path is None or not self.path.is_file() or not self.stepper.trained:
             return ""
         device = self.processes.device
-        groups, whole = checkpoints.read(self.path, device)
+        try:
+            groups, whole = checkpoints.read(self.path, device)
+        except UserError as error:
+            raise UserError(f"{error}; delete it to start anew") from error
         try:
             return self._restore(groups, whole, device)
         except (KeyError, TypeError, IndexError) as error:  # of another version of this library, or tampered with

@@ -105,7 +105,9 @@ def silhouette(features: Array, labels: Array, bootstrap: Bootstrap = DEFAULT) -
 
     unit, truth, classes = checked(features, labels)
     if not 2 <= classes < len(unit):
-        raise UserError(f"silhouette: expected at least two classes and more samples, got {classes} of {len(unit)}")
+        raise UserError(
+            f"silhouette: expected at least two classes and more samples, got {classes} of {len(unit)}; pass more"
+        )
     each = np.asarray(silhouette_samples(unit, truth, metric="cosine"))
     return estimate(lambda counts: counts @ each / len(each), truth, bootstrap)
 

@@ -150,9 +150,13 @@ class Experiment:
         if self.name != f"{self.method}-{self.dataset}":
             raise ValueError(f"expected the name {self.method}-{self.dataset}, got {self.name!r}; rename one of them")
         if self.source is not None and not self.source.endswith(f"-{self.dataset}"):
-            raise ValueError(f"source of {self.name}: expected an experiment on {self.dataset}, got {self.source!r}")
+            raise ValueError(
+                f"source of {self.name}: expected an experiment on {self.dataset}, got {self.source!r}; name one"
+            )
         if self.source is not None and self.backbone != "embedded":
-            raise ValueError(f"backbone of {self.name}: expected none, as {self.source} has it, got {self.backbone!r}")
+            raise ValueError(
+                f"backbone of {self.name}: expected none, as {self.source} has it, got {self.backbone!r}; drop it"
+            )
         if self.adapt and self.source is None:
             raise ValueError(f"adapt of {self.name}: expected a source to adapt, got none; name its experiment")
         for profile, changes in self.profiles.items():
@@ -168,7 +172,7 @@ class Experiment:
                 if not isinstance(row, Mapping):
                     raise ValueError(
                         f"ablation {name} of {self.name}: expected settings, or an experiment on {self.dataset}, as "
-                        f"{title!r}, got {row!r}"
+                        f"{title!r}, got {row!r}; mend that row"
                     )
 
     def settings(self, profile: str, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -203,12 +207,12 @@ class Experiment:
 
 def _check_changes(changes: Any, where: str) -> None:
     if not isinstance(changes, Mapping):
-        raise UserError(f"{where}: expected a mapping of settings, got {changes!r}")
+        raise UserError(f"{where}: expected a mapping of settings, got {changes!r}; give names with values")
     for key, value in changes.items():
         if key not in _CHANGEABLE:
             raise unknown(f"setting of {where}", key, _CHANGEABLE)
         if key in _WORDS and not isinstance(value, str):
-            raise UserError(f"{where}: expected a name for {key}, got {value!r}")
+            raise UserError(f"{where}: expected a name for {key}, got {value!r}; quote it if it is one")
         if key not in _WORDS and not isinstance(value, Mapping):
             raise UserError(f"{where}: expected settings of {key}, got {value!r}; name one, such as {key}.NAME=VALUE")
 
@@ -292,7 +296,7 @@ def parse(text: str, where: str) -> Experiment:
         values = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{where}: expected YAML, got an error: {reason}") from error
+        raise UserError(f"{where}: expected YAML, got an error: {reason}; mend the file there") from error
     required = [each.name for each in fields(Experiment) if each.default is each.default_factory is MISSING]
     missing = [key for key in required if key not in (values or {})]
     if missing:

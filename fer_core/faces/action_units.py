@@ -126,7 +126,7 @@ def intensities(units: Mapping[str, float]) -> Tensor:
     vector = torch.zeros(len(CODES))
     for code, intensity in units.items():
         if not 0.0 <= intensity <= 1.0:
-            raise UserError(f"intensity of {code}: expected a number in 0..1, got {intensity!r}")
+            raise UserError(f"intensity of {code}: expected a number in 0..1, got {intensity!r}; 1 is the strongest")
         for side in BILATERAL.get(code, (code,)):
             vector[column(side)] = intensity
     return vector

@@ -71,10 +71,13 @@ def render(
         UserError: For a size out of range, or batches that differ in length.
     """
     if not MINIMUM_SIZE <= size <= MAXIMUM_SIZE:
-        raise UserError(f"size of a face: expected {MINIMUM_SIZE} to {MAXIMUM_SIZE} pixels, got {size}")
+        raise UserError(
+            f"size of a face: expected {MINIMUM_SIZE} to {MAXIMUM_SIZE} pixels, got {size}; choose another size"
+        )
     if not len(units) == len(identity) == len(scene):
         raise UserError(
-            f"expected as many action-unit rows as people and views, got {len(units)}, {len(identity)} and {len(scene)}"
+            f"expected as many action-unit rows as people and views, got {len(units)}, {len(identity)} and "
+            f"{len(scene)}; pass one of each a face"
         )
     total = effective_units(units, identity)
     faces = [

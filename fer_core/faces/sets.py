@@ -241,7 +241,7 @@ def load(
         UserError: For an unknown set or split, or a limit below 1.
     """
     if limit is not None and limit < 1:
-        raise UserError(f"limit of {name}: expected at least 1 sample, got {limit}")
+        raise UserError(f"limit of {name}: expected at least 1 sample, got {limit}; leave it out for all")
     drawn = draw(name, split, limit)
     key = fingerprint(name, split, drawn)
     path = (cache or cache_folder()) / "faces" / f"{name}-{split}-{len(drawn.label)}-{key}.safetensors"

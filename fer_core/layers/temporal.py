@@ -9,6 +9,18 @@ from fer_core.errors import UserError
 _INIT = 0.02
 
 
+def too_long(most: int, frames: int) -> UserError:
+    """The error for clips longer than the places in time that a layer has learned, to be raised.
+
+    Args:
+        most: Learned places.
+        frames: Of the clips.
+    """
+    return UserError(
+        f"clips: expected at most {most} frames, got {frames}; lower data.frames or raise model.max_frames"
+    )
+
+
 class TemporalConvolution(nn.Module):
     """One convolution over time, GELU, and the mean over time.
 
@@ -67,10 +79,10 @@ class TemporalTransformer(nn.Module):
         """One feature ``(B, D)`` of each run of frames ``(B, T, D)``.
 
         Raises:
-            ValueError: If clips are longer than the learned places in time.
+            UserError: If clips are longer than the learned places in time.
         """
         count = frames.shape[1]
         if count >= self.place.shape[1]:
-            raise ValueError(f"expected clips of at most {self.place.shape[1] - 1} frames, got {count}")
+            raise too_long(self.place.shape[1] - 1, count)
         tokens = torch.cat([self.token.expand(frames.shape[0], -1, -1), frames], 1) + self.place[:, : count + 1]
         return frames.mean(1) + self.out(self.encoder(tokens)[:, 0])

@@ -17,6 +17,26 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from fer_core.clip import BlockAdapter, attend
+from fer_core.errors import UserError
+from fer_core.layers.temporal import too_long
+
+
+def check_settings(reduction: int, max_frames: int, drop_path: float) -> None:
+    """Refuses settings that no adapters could have, for the configs of methods that have some.
+
+    Args:
+        reduction: The tower's width over that of the adapters' middles.
+        max_frames: Most frames of a clip.
+        drop_path: Probability that a clip goes without an adapter in training.
+
+    Raises:
+        UserError: If one is out of its range.
+    """
+    if reduction < 1 or max_frames < 1 or not 0 <= drop_path < 1:
+        raise UserError(
+            "expected reduction and max_frames of at least 1 and drop_path in [0, 1), got "
+            f"{reduction}, {max_frames} and {drop_path:g}; mend the wrong one"
+        )
 
 
 class Bottleneck(nn.Module):
@@ -119,10 +139,10 @@ class VideoAdapters(nn.Module):
         """The adapters for clips of so many frames, in the order of the blocks.
 
         Raises:
-            ValueError: If clips are longer than the learned places in time.
+            UserError: If clips are longer than the learned places in time.
         """
         if frames > len(self.place):
-            raise ValueError(f"expected clips of at most {len(self.place)} frames, got {frames}")
+            raise too_long(len(self.place), frames)
         for block in self.blocks:
             block.frames = frames  # pyright: ignore[reportArgumentType]
         first, *rest = self.blocks

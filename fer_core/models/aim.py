@@ -7,8 +7,7 @@ without its texts, and stands beside it in the tables.
 
 from dataclasses import dataclass
 
-from fer_core.errors import UserError
-from fer_core.layers.video_adapters import VideoAdapters
+from fer_core.layers.video_adapters import VideoAdapters, check_settings
 from fer_core.models.adapted_clips import AdaptedClips, AdaptedClipsConfig
 from fer_core.models.base import register
 
@@ -29,10 +28,7 @@ class AimConfig(AdaptedClipsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.reduction < 1 or self.max_frames < 1 or not 0 <= self.drop_path < 1:
-            raise UserError(
-                "expected reduction and max_frames of at least 1 and drop_path in [0, 1); mend the wrong one"
-            )
+        check_settings(self.reduction, self.max_frames, self.drop_path)
 
 
 @register

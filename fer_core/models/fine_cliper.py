@@ -38,7 +38,7 @@ from fer_core.descriptions.masking import mask
 from fer_core.errors import UserError, unknown
 from fer_core.layers.described import describe
 from fer_core.layers.maps import landmark_picture, parsing_picture
-from fer_core.layers.video_adapters import Bottleneck, VideoAdapters
+from fer_core.layers.video_adapters import Bottleneck, VideoAdapters, check_settings
 from fer_core.models.base import Method, Output, SupervisedConfig, cosine_logits, normalise, pool, register
 
 STREAMS = ("frames", "parsing", "landmarks", "descriptions")
@@ -97,10 +97,7 @@ class FineCliperConfig(SupervisedConfig):
         for name in ("stream_weight", "binary_weight", "description_weight"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name}: expected at least 0, got {getattr(self, name)}; 0 leaves the term out")
-        if self.reduction < 1 or self.max_frames < 1 or not 0 <= self.drop_path < 1:
-            raise UserError(
-                "expected reduction and max_frames of at least 1 and drop_path in [0, 1); mend the wrong one"
-            )
+        check_settings(self.reduction, self.max_frames, self.drop_path)
         if self.description_weight and "frames" not in self.streams:
             raise UserError("description_weight: expected the stream frames, which it teaches; add it, or set it to 0")
 

@@ -64,7 +64,11 @@ class PromptSrcConfig(SupervisedConfig, PromptConfig):
         if self.depth < 1 or self.length < 1:
             raise UserError(f"expected depth and length of at least 1, got {self.depth} and {self.length}; try 9 and 4")
         if min(self.image_weight, self.text_weight, self.logit_weight) < 0 or self.aggregate_deviation <= 0:
-            raise UserError("expected weights of at least 0 and aggregate_deviation above 0; mend the negative one")
+            raise UserError(
+                f"expected weights of at least 0 and aggregate_deviation above 0, got {self.image_weight:g}, "
+                f"{self.text_weight:g} and {self.logit_weight:g}, and {self.aggregate_deviation:g}; mend the wrong "
+                "one"
+            )
 
 
 @register

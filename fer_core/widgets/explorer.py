@@ -97,7 +97,8 @@ def explore(
     count = len(places[0]) if places else 0
     if not places or any(len(each) != count for each in places) or count > _MOST:
         raise UserError(
-            f"coordinates: expected maps of the same points, at most {_MOST}, got {[len(each) for each in places]}"
+            f"coordinates: expected maps of the same points, at most {_MOST}, got {[len(each) for each in places]}; "
+            "pass fewer points, the same on each map"
         )
     _check_classes("labels", truth, count, classes)
     if len(captions) not in (0, count):

@@ -30,7 +30,8 @@ def test_the_transformer_starts_at_the_mean_and_then_hears_the_order() -> None:
 
 
 def test_the_transformer_refuses_what_it_cannot_hold() -> None:
-    with pytest.raises(ValueError, match="at most 6 frames, got 7"):
+    advice = r"lower data\.frames or raise model\.max_frames"
+    with pytest.raises(UserError, match=rf"clips: expected at most 6 frames, got 7; {advice}"):
         TemporalTransformer(16, frames=6)(torch.zeros(1, 7, 16))
     with pytest.raises(UserError, match="heads that divide a width of 16, got 1 and 3"):
         TemporalTransformer(16, heads=3)

@@ -6,6 +6,7 @@ import torch
 from tiny import stirred
 
 from fer_core.clip import Clip, load
+from fer_core.errors import UserError
 from fer_core.layers.video_adapters import Bottleneck, VideoAdapters
 
 
@@ -77,7 +78,7 @@ def test_adapters_have_the_derived_size() -> None:
 
 
 def test_refuses_clips_that_are_too_long() -> None:
-    with pytest.raises(ValueError, match="clips of at most 2 frames, got 3"):
+    with pytest.raises(UserError, match="clips: expected at most 2 frames, got 3; lower"):
         VideoAdapters(16, 2, frames=2).of(3)
 
 

@@ -144,7 +144,8 @@ def test_emo_clips_class_texts(tiny_clip, classes):
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("aim", {"drop_path": 1.0}, r"drop_path in \[0, 1\)"),
+        ("aim", {"drop_path": 1.0}, r"drop_path in \[0, 1\), got 4, 16 and 1; "),
+        ("fine-cliper", {"reduction": 0}, r"drop_path in \[0, 1\), got 0, 16 and 0\.1; "),
         ("st-adapter", {"reduction": 0}, "reduction: expected at least 1, got 0"),
         ("dfer-clip", {"context_length": 0}, "context_length: expected at least 1"),
         ("dfer-clip", {"tower_lr": 0.0}, "tower_lr: expected more than 0"),
