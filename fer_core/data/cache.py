@@ -63,7 +63,11 @@ def _load(path: Path) -> np.ndarray | None:
 
 
 def built_array(
-    key: str, shape: tuple[int, ...], dtype: type[np.generic], fill: Callable[[np.ndarray], None]
+    key: str,
+    shape: tuple[int, ...],
+    dtype: type[np.generic],
+    fill: Callable[[np.ndarray], None],
+    otherwise: str = "leave store out",
 ) -> np.ndarray:
     """A large array, built once on disk and then memory-mapped from the cache folder.
 
@@ -75,6 +79,7 @@ def built_array(
         shape: Its shape.
         dtype: Its type.
         fill: Writes every element of the array, which lies in a temporary file; called where no whole file is found.
+        otherwise: What a user can do where the array finds no room, beside giving it some.
 
     Returns:
         The array, read-only and memory-mapped.
@@ -93,7 +98,7 @@ def built_array(
         if need > free:
             raise UserError(
                 f"{folder}: expected {need / 2**30:.1f} GiB of free space for the store, got {free / 2**30:.1f}; "
-                "set FER_CACHE to a larger disk, choose a smaller size, or leave store out"
+                f"set FER_CACHE to a larger disk, or {otherwise}"
             )
         logger.info("building a store of %.0f MiB in %s, once", need / 2**20, folder)
         with atomic.replacing(target) as temporary:
@@ -104,6 +109,6 @@ def built_array(
     except OSError as error:
         raise UserError(
             f"{folder}: expected to write the store there, got: {error.strerror}; set FER_CACHE to a folder that can "
-            "be written, or leave store out"
+            f"be written, or {otherwise}"
         ) from error
     return np.load(target, mmap_mode="r", allow_pickle=False)

@@ -164,7 +164,8 @@ class Features(Source):
 
             key = f"features-{config.digest({**made_from, **self._made_from()})}"
             with self.processes.main_first():
-                self._stored = cache.built_array(key, (self._rows(), *shape), np.float32, fill)
+                otherwise = "set training.cache_features=false"
+                self._stored = cache.built_array(key, (self._rows(), *shape), np.float32, fill, otherwise)
 
     def _made_from(self) -> dict[str, Any]:
         """What else the store's name stands for."""

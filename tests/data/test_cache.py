@@ -2,10 +2,12 @@
 
 import os
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from fer_core.data import cache
 from fer_core.data.cache import built_array, cached_array, content_hash
 from fer_core.errors import UserError
 from fer_core.folders import cache_folder
@@ -115,3 +117,13 @@ def test_a_store_needs_a_folder_to_write(tmp_path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("FER_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"expected to write the store there, got: .*leave store out"):
         built_array("store-1", ARRAY.shape, np.uint8, fill)
+    with pytest.raises(UserError, match=r"a folder that can be written, or keep less$"):
+        built_array("store-1", ARRAY.shape, np.uint8, fill, "keep less")
+
+
+def test_a_store_needs_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
+    with pytest.raises(UserError, match=r"GiB of free space for the store, .* larger disk, or leave store out$"):
+        built_array("store-1", ARRAY.shape, np.uint8, fill)
+    with pytest.raises(UserError, match=r"larger disk, or keep less$"):
+        built_array("store-1", ARRAY.shape, np.uint8, fill, "keep less")

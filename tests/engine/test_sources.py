@@ -133,6 +133,16 @@ def test_without_room_features_are_encoded_again_in_every_epoch(
     assert isinstance(encoded(pixels(), Tower(), False, "fp32"), Pixels)
 
 
+def test_advice_for_want_of_room_is_a_setting_of_training(
+    fresh_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
+    with caplog.at_level(logging.WARNING):
+        encoded(pixels(), Tower(), False, "fp32")
+    assert "larger disk, or set training.cache_features=false" in caplog.text
+    assert "store out" not in caplog.text
+
+
 class Frames(Tower):
     """Takes clips, too, as a Clip does."""
 
