@@ -51,9 +51,11 @@ def _reproduce(arguments: argparse.Namespace) -> int | None:
         if drift.again is None:
             print(f"not done   {row['record']}: {drift.why}", flush=True)
             continue
-        same = "the same to the last digit" if row["same"] else f"off by {row['drift']:+.2f} points"
+        # What decides is the score that is off by more, be it WAR or UAR.
+        first, second = drift.record.metrics[drift.worst], drift.again.metrics[drift.worst]
+        same = "the same to the last digit" if row["same"] else f"off by {drift.points(drift.worst):+.2f} points"
         agreed = "" if row["agreement"] is None else f", {row['agreement']:.2f} % of predictions alike"
-        scores = f"WAR {row['war']:.2f}, again {row['again']:.2f}"
+        scores = f"{drift.worst.upper()} {100 * first:.2f}, again {100 * second:.2f}"
         print(f"{'TOO FAR' if beyond else 'held':10} {row['record']}: {scores}: {same}{agreed}", flush=True)
     done = [row for row in rows if row["again"] is not None]
     if arguments.json:

@@ -17,6 +17,7 @@ from fer_core.records import Record
 #: Percentage points of WAR or UAR that a rerun may be off. On the machine of a record it is off by nothing; elsewhere
 #: sums are rounded in another order, and a training goes another way.
 TOLERANCE = 1.5
+_SCORES = ("war", "uar")
 
 
 @dataclass(frozen=True)
@@ -53,18 +54,31 @@ class Drift:
         today = {"config": self.again.config, "config_digest": self.again.config_digest}
         return records.same_result(replace(self.record, **today), self.again)
 
+    @property
+    def worst(self) -> str:
+        """The score, ``war`` or ``uar``, that is off by more points; ``war`` where both are off alike."""
+        return max(_SCORES, key=lambda name: abs(self.points(name)))
+
     def beyond(self, tolerance: float) -> bool:
         """Whether a score is off by more than so many percentage points."""
-        return self.again is not None and max(abs(self.points(name)) for name in ("war", "uar")) > tolerance
+        return self.again is not None and abs(self.points(self.worst)) > tolerance
 
     def row(self) -> dict[str, Any]:
-        """For tables: scores in percent, and what keeps it from being done."""
+        """For tables: scores in percent, and what keeps it from being done.
+
+        Returns:
+            ``record``; ``war``, ``again`` and ``drift`` of WAR; ``uar``, ``again_uar`` and ``drift_uar``;
+            ``agreement``, ``same``, ``seconds`` and ``why``.
+        """
         done = self.again
+        scores = {}
+        for name, again, drift in (("war", "again", "drift"), ("uar", "again_uar", "drift_uar")):
+            scores[name] = round(100 * self.record.metrics[name], 2)
+            scores[again] = None if done is None else round(100 * done.metrics[name], 2)
+            scores[drift] = None if done is None else round(self.points(name), 2)
         return {
             "record": self.record.path.with_suffix("").as_posix(),
-            "war": round(100 * self.record.metrics["war"], 2),
-            "again": None if done is None else round(100 * done.metrics["war"], 2),
-            "drift": None if done is None else round(self.points("war"), 2),
+            **scores,
             "agreement": None if self.agreement is None else round(100 * self.agreement, 2),
             "same": self.same,
             "seconds": None if done is None else done.seconds["total"],

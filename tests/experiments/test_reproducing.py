@@ -100,6 +100,23 @@ def test_drift_is_told(recorded, ferplus, capsys):
     assert sorted(row["drift"] for row in rows) == [-5.0, 0.0]
 
 
+def test_drift_of_uar_alone_is_told_as_such(recorded, ferplus, capsys):
+    folder, made = recorded
+    record = made["linear-probe-ferplus"]
+    changed(folder, record, metrics={**record.metrics, "uar": record.metrics["uar"] - 0.05})
+    command = ["reproduce", "linear-*", "--records", str(folder), "--data-root", str(ferplus), "--device", "cpu"]
+    assert cli.main([*command, "--quiet"]) == 1
+    before, again = 100 * record.metrics["uar"] - 5, 100 * record.metrics["uar"]
+    told = capsys.readouterr().out
+    assert "TOO FAR" in told
+    assert f"UAR {before:.2f}, again {again:.2f}: off by +5.00 points" in told
+    assert "WAR" not in told
+    assert cli.main([*command, "--quiet", "--json"]) == 1
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["drift"], row["drift_uar"]) == (0.0, 5.0)
+    assert (row["uar"], row["again_uar"]) == (pytest.approx(before, abs=0.01), pytest.approx(again, abs=0.01))
+
+
 def test_what_cannot_be_done_is_told_and_no_drift(recorded, ferplus, tmp_path, capsys):
     folder, made = recorded
     record = made["coop-ferplus"]
