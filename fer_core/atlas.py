@@ -95,16 +95,20 @@ def ask(
         seed: Of that run.
         models_dir: Where it is kept; ``book/models`` by default.
         data_root: The folder of licensed data; ``FER_DATA_ROOT`` by default.
-        device: Where to compute.
+        device: Where to compute, as :func:`fer_core.hardware.device` takes it.
         limit: At most so many test samples; all by default.
 
     Raises:
-        UserError: If nothing was kept, or it does not fit the data or CLIP that are here.
+        UserError: If nothing was kept, it does not fit the data or CLIP that are here, this machine has no such
+            device, or the limit is below 1.
     """
+    if limit is not None and limit < 1:
+        raise UserError(f"limit: expected at least 1 test sample, got {limit}; leave it out for all")
+    place = hardware.device(device)
     settings = experiments.load(name).settings(profile)
-    tower = clip.load(settings.backbone, device=device)
+    tower = clip.load(settings.backbone, device=place)
     path = trained.file_of(path_of(name, profile, seed), models_dir)
-    run, method = trained.read(path), trained.open_file(path, device, tower)
+    run, method = trained.read(path), trained.open_file(path, place, tower)
     test = opening.splits(settings, data_root, seed)[0]["test"]
     if limit is not None and limit < len(test):
         test = data.subset(test, range(limit))

@@ -8,7 +8,7 @@ import gc
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -61,7 +61,7 @@ def run(name: str, options: Mapping[str, Any] | None = None) -> Report:
         options: Settings of its ``Options``.
 
     Raises:
-        UserError: For an unknown name or option, or a value that is refused.
+        UserError: For an unknown name or option, a value that is refused, or a device that this machine lacks.
     """
     from fer_core import hardware  # imports torch, which a listing does not need
 
@@ -69,8 +69,10 @@ def run(name: str, options: Mapping[str, Any] | None = None) -> Report:
         raise unknown("bench", name, BENCHES)
     bench = import_module(BENCHES[name])
     built = config.build(bench.Options, options, f"bench {name}")
+    device = str(hardware.device(getattr(built, "device", "cpu")))
+    if hasattr(built, "device"):
+        built = replace(built, device=device)  # "auto" would not say where it was measured
     rows = tuple(bench.measure(built))
-    device = getattr(built, "device", "cpu")
     return Report(name, bench.TITLE, rows, config.plain(built), hardware.describe(device), hardware.versions())
 
 

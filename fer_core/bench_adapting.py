@@ -41,7 +41,7 @@ class Options:
         view_frames: Of that video, as its views go through the tower frame by frame in the plain form's every step.
         steps: Of TPT.
         passes: Of CLIP-AUTT over a person's videos, in the row of a whole adaptation.
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, ``cuda`` or another one of this machine; through :func:`fer_core.bench.run` also ``auto``.
         repeats: Pairs of timed calls.
     """
 

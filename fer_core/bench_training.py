@@ -7,7 +7,7 @@ the uncached row always stands beside.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ class Options:
         video_frames: Of such a clip.
         methods: Which methods, or ``all``.
         precision: Of our side: ``fp32``, ``bf16`` or ``fp16``; the plain form is always in fp32.
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, ``cuda`` or another one of this machine; through :func:`fer_core.bench.run` also ``auto``.
         repeats: Pairs of timed steps.
     """
 
@@ -68,7 +68,7 @@ class Options:
     video_clips: int = 2
     video_frames: int = 8
     methods: str = "all"
-    precision: str = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     device: str = "cpu"
     repeats: int = 5
 
@@ -222,7 +222,7 @@ def _batch(tower: clip.Clip, options: Options, case: Case) -> Batch:
 
 def _row(what: str, case: Case, batch: Batch, options: Options, peak: float, image: Tensor | None = None) -> bench.Row:
     pixels = batch.image if image is None else image
-    training = engine.Training(lr=_LR, precision=options.precision)  # pyright: ignore[reportArgumentType]
+    training = engine.Training(lr=_LR, precision=options.precision)
     stepper = Stepper(case.method, training, engine.Processes(pixels.device))
     loop = NaiveLoop(case.plain, _LR)
     seen = replace(batch, image=pixels, features=None)

@@ -148,6 +148,23 @@ def test_several_methods_are_one_json_document(answers, tmp_path, monkeypatch, c
     assert len(asked) == 2
 
 
+@pytest.mark.parametrize(("given", "message"), [
+    (("--device", "gpu"), "device: expected one that this machine has, got 'gpu'"),
+    (("--limit", "0"), "limit: expected at least 1 test sample, got 0"),
+])  # fmt: skip
+def test_wrong_options_are_mistakes(given, message, kept, tmp_path, capsys):
+    folder, _ = kept
+    command = ["atlas", "coop-facs-still-8", "--profile", "smoke", "--models", str(folder / "models")]
+    assert cli.main([*command, "--out", str(tmp_path), *given]) == 2
+    assert capsys.readouterr().err.startswith(f"fer-core: error: {message}")
+
+
+def test_the_best_device_is_found(kept, answers):
+    folder, _ = kept
+    found = atlas.ask("linear-probe-facs-still-8", "smoke", models_dir=folder / "models", device="auto", limit=40)
+    assert found.told["samples"] == 40
+
+
 def test_measures_of_a_perfect_method():
     """Features that are one-hot: nothing is entangled."""
     labels = np.arange(160) % 8

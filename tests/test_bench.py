@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fer_core import bench, bench_adapting, bench_data, bench_faces, bench_training, cli
+from fer_core import bench, bench_adapting, bench_data, bench_faces, bench_training, cli, hardware
 from fer_core.clip import load as load_clip
 from fer_core.data.files import ClipFiles, ImageFiles
 from fer_core.data.sampling import Sampling
@@ -67,11 +67,21 @@ def test_a_bench_is_listed_run_and_printed(capsys, monkeypatch):
         (["dta"], "unknown bench 'dta'; did you mean 'data'?"),
         (["data", "--set", "repeat=3"], "unknown setting of bench data 'repeat'; did you mean 'repeats'?"),
         (["data", "--set", "repeats=0"], "repeats: expected at least 1, got 0"),
+        (["training", "--set", "device=gpu"], "device: expected one that this machine has, got 'gpu'"),
+        (["adapting", "--set", "device=gpu"], "device: expected one that this machine has, got 'gpu'"),
+        (["training", "--set", "precision=fp64"], "unknown value of bench training.precision 'fp64'"),
     ],
 )
 def test_wrong_names_and_options_are_mistakes(arguments, message, capsys):
     assert cli.main(["bench", *arguments]) == 2
     assert capsys.readouterr().err.startswith(f"fer-core: error: {message}")
+
+
+def test_a_bench_finds_its_device_and_says_which(monkeypatch):
+    monkeypatch.setattr(hardware, "best", lambda: torch.device("cpu"))
+    monkeypatch.setattr(bench_training, "measure", lambda options: [{"what": options.device}])
+    report = bench.run("training", {"device": "auto"})
+    assert (report.rows[0]["what"], report.options["device"], report.hardware["device"]) == ("cpu", "cpu", "cpu")
 
 
 def test_both_loaders_of_stills_give_the_same_pixels(tmp_path):

@@ -7,7 +7,7 @@ saw.
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fer_core import clip, metrics
+from fer_core import atomic, cli_common, clip, hardware, metrics
 from fer_core.clip import Clip
 from fer_core.config import plain
 from fer_core.faces import sets
@@ -157,12 +157,15 @@ def report(name: str = "embedded", limit: int = 1000, device: str = "cpu") -> di
     Args:
         name: Of the CLIP, as ``clip.load`` takes it.
         limit: Faces to measure on.
-        device: Where to run.
+        device: Where to run, as :func:`fer_core.hardware.device` takes it.
 
     Returns:
         ``backbone``, ``weights``, ``faces`` (fingerprint), ``attributes`` and ``retrieval``.
+
+    Raises:
+        UserError: If there is no such CLIP or device, or the limit is below 1.
     """
-    tower = clip.load(name, device=device)
+    tower = clip.load(name, device=hardware.device(device))
     faces, drawn = sets.load("facs-still-8", "test", limit=limit), sets.draw("facs-still-8", "test", limit)
     features = encode(tower, faces)
     return {
@@ -172,16 +175,27 @@ def report(name: str = "embedded", limit: int = 1000, device: str = "cpu") -> di
     }  # fmt: skip
 
 
-def main() -> None:
-    """The command line."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line; a user's mistake ends it with one line and exit code 2.
+
+    Args:
+        argv: Arguments; the process's own by default.
+    """
+    with cli_common.mistakes_told("evaluate"):
+        _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(description="Measure what an embedded CLIP knows besides emotions.")
     parser.add_argument(
         "--clip", default="embedded", help="as clip.load takes it, such as embedded:weights.safetensors"
     )
     parser.add_argument("--limit", type=int, default=1000, help="faces to measure on")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="auto, cpu (default), cuda, cuda:1, mps")
     parser.add_argument("--out", type=Path, help="where the JSON goes; standard output by default")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    if arguments.out is not None:
+        atomic.check(arguments.out)  # before the work
     text = json.dumps(report(arguments.clip, arguments.limit, arguments.device), indent=2) + "\n"
     if arguments.out is None:
         print(text, end="")

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer_core import atomic, clip, embedded
+from fer_core import atomic, cli_common, clip, embedded, experiments, hardware
 from fer_core.config import build, digest
 from fer_core.embedded.dense import DenseHeads, sine_positions, targets
 from fer_core.embedded.pool import EMOTIONS, SHARD, Pool, pool
 from fer_core.engine import autocast, checkpoints
+from fer_core.errors import UserError
 from fer_core.faces import captions, sets
 from fer_core.folders import cache_folder
 
@@ -69,7 +71,7 @@ class Pretraining:
     def __post_init__(self) -> None:
         for name in ("shards", "dense_batch", "contrastive_batch"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+                raise UserError(f"{name}: expected at least 1, got {getattr(self, name)}; choose a positive number")
 
 
 class Run:
@@ -82,6 +84,9 @@ class Run:
         device: "cpu" or "cuda".
         compiled: Whether the image tower and its heads run through ``torch.compile``.
         start: Weights of an earlier version to go on from; None for random ones.
+
+    Raises:
+        UserError: If ``out`` holds another run's checkpoint, or a damaged one.
     """
 
     def __init__(
@@ -121,9 +126,15 @@ class Run:
         path = self.out / "checkpoint.safetensors"
         if not path.is_file():
             return
-        groups, state = checkpoints.read(path, self.device)
-        if state["digest"] != self._digest:
-            raise SystemExit(f"{self.out} holds another run's checkpoint; choose another --out or empty it")
+        try:
+            groups, state = checkpoints.read(path, self.device)
+        except UserError as error:
+            raise UserError(f"{error}; delete it to start anew") from error
+        if state.get("digest") != self._digest:
+            raise UserError(
+                f"{self.out}: expected this run's checkpoint or none, got another run's checkpoint; choose another "
+                "--out or empty it"
+            )
         self.model.load_state_dict(groups["model"])
         self.heads.load_state_dict(groups["heads"])
         self.phase, self.epoch, self.seconds, self.log = (state[key] for key in ("phase", "epoch", "seconds", "log"))
@@ -162,7 +173,11 @@ class Run:
         return torch.optim.AdamW(parameters, betas=(0.9, 0.98), fused=True)
 
     def train(self, faces: Pool) -> None:
-        """Runs what is left of both phases, epoch by epoch."""
+        """Runs what is left of both phases, epoch by epoch.
+
+        Raises:
+            UserError: If the loss is not finite.
+        """
         while True:
             epochs = getattr(self.settings, f"{self.phase}_epochs")
             while self.epoch < epochs:
@@ -192,7 +207,10 @@ class Run:
             loss = self._loss(faces, rows, texts, generator)
             losses.append(loss.item())
             if not math.isfinite(losses[-1]):
-                raise SystemExit(f"the loss became {losses[-1]} in step {step} of the {self.phase} phase")
+                raise UserError(
+                    f"expected a finite loss, got {losses[-1]} in step {step} of the {self.phase} phase; lower its "
+                    "learning rate, or set bf16=false"
+                )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], 1.0)
@@ -260,23 +278,32 @@ def finish(run: Run) -> Path:
     return path
 
 
-def main() -> None:
-    """The command line."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line; a user's mistake ends it with one line and exit code 2.
+
+    Args:
+        argv: Arguments; the process's own by default.
+    """
+    with cli_common.mistakes_told("pretrain"):
+        _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(description="Pre-train the embedded CLIP on rendered faces.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, weights and the model card")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="auto, cpu (default), cuda, cuda:1, mps")
     parser.add_argument("--compile", action="store_true", help="render and train through torch.compile")
     parser.add_argument("--start", metavar="FILE", help="weights of an earlier version to go on from")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of Pretraining")
-    arguments = parser.parse_args()
-    changed = {key: json.loads(value) for key, _, value in (item.partition("=") for item in arguments.set)}
-    settings = build(Pretraining, changed, "pre-training")
+    arguments = parser.parse_args(argv)
+    settings = build(Pretraining, experiments.parse_overrides(arguments.set), "pre-training")
+    device = str(hardware.device(arguments.device))
     report = lambda done, of: print(f"rendered {done}/{of} shards", flush=True)  # noqa: E731
     size = embedded.config()["model_cfg"]["vision_cfg"]["image_size"]
     # Another run's checkpoint is refused before anything is rendered.
-    run = Run(settings, arguments.seed, arguments.out, arguments.device, arguments.compile, arguments.start)
-    run.train(pool(arguments.seed, settings.shards, size, cache_folder(), arguments.device, arguments.compile, report))
+    run = Run(settings, arguments.seed, arguments.out, device, arguments.compile, arguments.start)
+    run.train(pool(arguments.seed, settings.shards, size, cache_folder(), device, arguments.compile, report))
     print(finish(run))
 
 

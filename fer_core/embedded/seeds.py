@@ -14,11 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from fer_core import embedded, experiments, metrics
-from fer_core.atomic import replacing
+from fer_core import atomic, cli_common, embedded, experiments, hardware, metrics
 from fer_core.config import plain
 from fer_core.embedded import evaluate
-from fer_core.errors import UserError
 from fer_core.faces import sets
 from fer_core.records import Record
 
@@ -89,23 +87,31 @@ def keep(found: dict[str, Any], path: Path = PATH) -> None:
     """Adds what was found of a CLIP; it takes the place of an earlier one of its seed."""
     others = [each for each in read(path) if each["seed"] != found["seed"]]
     text = json.dumps(sorted([*others, found], key=lambda each: each["seed"]), indent=1)
-    with replacing(path) as temporary:
+    with atomic.replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """The command line; a user's mistake ends it with one line and exit code 2.
+
+    Args:
+        arguments: The process's own by default.
+    """
+    with cli_common.mistakes_told("seeds"):
+        _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(description="Put CLIPs of several pre-training seeds through the same runs.")
     parser.add_argument("folders", type=Path, nargs="+", help="weights and model card, as pretrain.py writes them")
     parser.add_argument("--profile", default="full", help="of the experiments")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="auto, cpu (default), cuda, cuda:1, mps")
     parser.add_argument("--out", type=Path, default=PATH, help="the file that scores are added to")
     given = parser.parse_args(arguments)
+    device = str(hardware.device(given.device))
+    atomic.check(given.out)  # before minutes of work
     for folder in given.folders:
-        try:
-            keep(score(folder.resolve(), given.profile, given.device), given.out)
-        except UserError as error:
-            parser.exit(2, f"{error}\n")
+        keep(score(folder.resolve(), given.profile, device), given.out)
         print(f"{folder}: added to {given.out}")
 
 

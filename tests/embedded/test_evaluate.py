@@ -52,6 +52,20 @@ def test_retrieval_of_own_captions(tower, drawn):
     assert shifted["caption of a face, first 1"].chance == 1 / 50
 
 
+@pytest.mark.parametrize(("given", "message"), [
+    (["--device", "gpu"], "device: expected one that this machine has, got 'gpu'"),
+    (["--limit", "0"], "limit of facs-still-8: expected at least 1 sample, got 0"),
+    (["--clip", "embeded"], ""),
+    (["--out", "{folder}"], "{folder}: expected to read or write it, got: Is a directory"),
+])  # fmt: skip
+def test_a_mistake_is_one_line_and_exit_code_2(given, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main([word.format(folder=tmp_path) for word in given])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"evaluate: error: {message.format(folder=tmp_path)}")
+
+
 def test_retrieval_of_equal_captions_is_a_draw(tower):
     with torch.no_grad():
         features = functional.normalize(tower.encode_text(["a face"] * 4), dim=-1)

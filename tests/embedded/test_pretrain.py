@@ -9,6 +9,7 @@ import torch
 
 from fer_core import clip
 from fer_core.embedded import dense, pool, pretrain
+from fer_core.engine import checkpoints
 from fer_core.errors import UserError
 from fer_core.faces import CODES, PARSING, sets
 
@@ -103,7 +104,8 @@ def test_another_run_does_not_touch_a_checkpoint(finished):
     out, cache = finished
     before = (out / "checkpoint.safetensors").read_bytes()
     other = run(out, cache, "--seed", "1")
-    assert other.returncode != 0
+    assert other.returncode == 2
+    assert other.stderr.count("\n") == 1
     assert "another run's checkpoint" in other.stderr
     assert (out / "checkpoint.safetensors").read_bytes() == before
 
@@ -128,6 +130,52 @@ def test_a_run_starts_from_earlier_weights_and_says_so(finished, tmp_path):
     # The whole chain is told: what it started from, and how that was made.
     assert card["start"]["weights"] == clip.load(f"embedded:{out / 'weights.safetensors'}").weights
     assert card["start"]["card"] == json.loads((out / "model_card.json").read_text())
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    (["--set", "dense_lr"], "--set: expected KEY=VALUE, got 'dense_lr'"),
+    (["--set", "dense_lr=fast"], "pre-training.dense_lr: expected float, got 'fast'"),
+    (["--set", "dense_lr=[1"], "--set: expected a YAML value for dense_lr, got '[1'"),
+    (["--set", "shards=0"], "shards: expected at least 1, got 0"),
+    (["--device", "gpu"], "device: expected one that this machine has, got 'gpu'"),
+    (["--start", "{folder}/none.safetensors"], "expected "),
+])  # fmt: skip
+def test_a_mistake_is_one_line_and_exit_code_2(given, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        pretrain.main(["--out", str(tmp_path / "out"), *(word.format(folder=tmp_path) for word in given)])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.removeprefix("pretrain: error: ").startswith(message)
+    assert "; " in line
+
+
+def test_settings_are_typed_as_those_of_experiments(monkeypatch, tmp_path):
+    given = []
+
+    def run(settings, *_):
+        given.append(settings)
+        raise UserError("enough; stop")
+
+    monkeypatch.setattr(pretrain, "Run", run)
+    chosen = ["dense_lr=1e-4", "bf16=false", 'habits={"swapped": 0.3}']
+    with pytest.raises(SystemExit):
+        pretrain.main(["--out", str(tmp_path), *(word for each in chosen for word in ("--set", each))])
+    assert (given[0].dense_lr, given[0].bf16, given[0].habits.swapped) == (1e-4, False, 0.3)
+
+
+@pytest.mark.parametrize("state", [{}, {"digest": "another"}])
+def test_a_foreign_checkpoint_is_a_mistake(state, tmp_path):
+    checkpoints.write(tmp_path / "checkpoint.safetensors", {"model": {"x": torch.zeros(1)}}, state)
+    with pytest.raises(UserError, match=r"got another run's checkpoint; choose another --out"):
+        pretrain.Run(pretrain.Pretraining(), 0, tmp_path, "cpu")
+
+
+def test_a_loss_that_is_not_finite_is_a_mistake(small, tmp_path, monkeypatch):
+    settings = pretrain.Pretraining(shards=1, dense_batch=32)
+    run = pretrain.Run(settings, 0, tmp_path, "cpu")
+    monkeypatch.setattr(run, "_loss", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(UserError, match=r"expected a finite loss, got nan in step 0 of the dense phase; lower"):
+        run.train(pool.pool(0, 1, 64, tmp_path))
 
 
 def test_settings_are_checked():

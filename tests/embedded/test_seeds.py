@@ -74,6 +74,18 @@ def test_wrong_weights_are_refused(folder, tmp_path, capsys):
     assert not (tmp_path / "seeds.json").exists()
 
 
+@pytest.mark.parametrize(("given", "message"), [
+    (["--device", "gpu"], "device: expected one that this machine has, got 'gpu'"),
+    (["--out", "{folder}"], "{folder}: expected to read or write it, got: Is a directory"),
+])  # fmt: skip
+def test_wrong_options_are_told_before_the_work(given, message, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(seeds, "score", lambda *_: pytest.fail("began to work"))
+    with pytest.raises(SystemExit) as stop:
+        seeds.main([str(folder), *(word.format(folder=tmp_path) for word in given)])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith(f"seeds: error: {message.format(folder=tmp_path)}")
+
+
 def test_the_shipped_clip_is_among_them():
     kept = seeds.read()
     assert embedded.stages()[-1]["sha256"] in {each["sha256"] for each in kept}
