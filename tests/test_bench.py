@@ -67,6 +67,7 @@ def test_a_bench_is_listed_run_and_printed(capsys, monkeypatch):
         (["dta"], "unknown bench 'dta'; did you mean 'data'?"),
         (["data", "--set", "repeat=3"], "unknown setting of bench data 'repeat'; did you mean 'repeats'?"),
         (["data", "--set", "repeats=0"], "repeats: expected at least 1, got 0"),
+        (["faces", "--set", "batch=0"], "batch and repeats: expected at least 1, got 0 and 5; choose positive numbers"),
         (["training", "--set", "device=gpu"], "device: expected one that this machine has, got 'gpu'"),
         (["adapting", "--set", "device=gpu"], "device: expected one that this machine has, got 'gpu'"),
         (["training", "--set", "precision=fp64"], "unknown value of bench training.precision 'fp64'"),

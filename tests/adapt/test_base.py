@@ -163,6 +163,7 @@ def test_settings_that_do_not_fit(source):
         ("clip-autt", {"context_length": 9, "start": "words"}, "expected at most 6 with start=words, got 9"),
         ("tent", {"steps": 0}, "steps of at least 1"),
         ("tpt", {"selected": 0.0}, r"selected and least_crop in \(0, 1\]"),
+        ("tda", {"positive_shots": -1}, "positive_shots and negative_shots: expected at least 0, got -1 and 2; "),
         ("tda", {"entropy_range": [0.5, 0.2]}, "0 <= low < high <= 1"),
         ("prompt-align", {"beta": -1.0}, "beta: expected at least 0"),
     ):
