@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fer_core.batch import Batch
 from fer_core.data import cache, frames, images
-from fer_core.data.dataset import FaceDataset, check_split
+from fer_core.data.dataset import FaceDataset, Positions, check_split
 from fer_core.data.listings import Entry, Listing, StillOptions, hold_out, inside, relative
 from fer_core.data.sampling import Sampling, positions
 from fer_core.errors import UserError
@@ -74,7 +74,7 @@ class _Files(FaceDataset):
             subject=None if self.subjects is None else self.subjects[index],
         )
 
-    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def without_pixels(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.without_pixels`; no file is opened."""
         chosen = [int(place) for place in positions]
         return self._batch(chosen, [torch.empty(0, dtype=torch.uint8)] * len(chosen))
@@ -159,7 +159,7 @@ class ImageFiles(_Files):
 
         return cache.built_array(self._store_key(), (count, 3, self.size, self.size), np.uint8, fill)
 
-    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def take(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.take`."""
         chosen = [int(place) for place in positions]
         read = (lambda place: np.array(self._stored[place])) if self.store else self._decode
@@ -296,12 +296,12 @@ class ClipFiles(_Files):
         span = self._range(place, len(source))
         return source.read(span.start + self._chosen(place, len(span), drawn))
 
-    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def take(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.take`."""
         chosen = [int(place) for place in positions]
         return self._batch(chosen, [self._read(place, None) for place in chosen])
 
-    def draw(self, positions: Sequence[int] | np.ndarray | Tensor, seed: int, epoch: int) -> Batch:
+    def draw(self, positions: Positions, seed: int, epoch: int) -> Batch:
         """See :meth:`FaceDataset.draw`."""
         chosen = [int(place) for place in positions]
         return self._batch(chosen, [self._read(place, (seed, epoch)) for place in chosen])
