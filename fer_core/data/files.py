@@ -200,6 +200,8 @@ class ClipFiles(_Files):
     ) -> None:
         self.sampling = sampling or Sampling()
         super().__init__(name, split, listing, source, size, store)
+        # Frames of each clip once it has been opened, 0 before: counting opens a clip, and reads a whole video.
+        self._lengths = np.zeros(len(listing.entries), dtype=np.int64)
         if store:
             _ = self._stored
 
@@ -239,7 +241,9 @@ class ClipFiles(_Files):
         return self._counted(position)
 
     def _counted(self, position: int) -> int:
-        return len(self._range(position, len(frames.open(self._path(position)))))
+        if not self._lengths[position]:
+            self._range(position, frames.open(self._path(position)))
+        return int(self._lengths[position])
 
     def frame_numbers(self, position: int, drawn: tuple[int, int] | None = None) -> np.ndarray:
         """See :meth:`FaceDataset.frame_numbers`; counted from the segment's first frame."""
@@ -255,20 +259,20 @@ class ClipFiles(_Files):
             array, begin = self._stored
             return torch.from_numpy(array[begin[position] : begin[position + 1]].copy())
         source = frames.open(self._path(position), self.size)
-        return source.read(self._range(position, len(source)))
+        return source.read(self._range(position, source))
 
-    def _range(self, place: int, total: int) -> range:
-        """The frames of a file that belong to an entry."""
-        entry = self.listing.entries[place]
-        if entry.first is None:
-            return range(total)
-        end = total if entry.frames is None else min(total, entry.first + entry.frames)
-        if not 0 <= entry.first < end:
+    def _range(self, place: int, source: frames.FrameSource) -> range:
+        """The frames of an entry's file that belong to it; their number is remembered."""
+        entry, total = self.listing.entries[place], len(source)
+        first = entry.first or 0
+        end = total if entry.first is None or entry.frames is None else min(total, first + entry.frames)
+        if not 0 <= first < end:
             raise UserError(
-                f"{self.listing.folder / entry.path}: expected frame {entry.first} of a segment, got {total} frames; "
+                f"{self.listing.folder / entry.path}: expected frame {first} of a segment, got {total} frames; "
                 "mend the list or copy the file again"
             )
-        return range(entry.first, end)
+        self._lengths[place] = end - first
+        return range(first, end)
 
     @cached_property
     def _stored(self) -> tuple[np.ndarray, np.ndarray]:
@@ -282,7 +286,7 @@ class ClipFiles(_Files):
         def fill(array: np.ndarray) -> None:
             for place in range(count):
                 source = frames.open(self._path(place), self.size)
-                array[begin[place] : begin[place + 1]] = source.read(self._range(place, len(source))).numpy()
+                array[begin[place] : begin[place + 1]] = source.read(self._range(place, source)).numpy()
                 _progress(place + 1, count, f"clips of {self.name}/{self.split}")
 
         shape = (int(begin[-1]), 3, self.size, self.size)
@@ -293,7 +297,7 @@ class ClipFiles(_Files):
             array, begin = self._stored
             return torch.from_numpy(array[begin[place] + self.frame_numbers(place, drawn)])
         source = frames.open(self._path(place), self.size)
-        span = self._range(place, len(source))
+        span = self._range(place, source)
         return source.read(span.start + self._chosen(place, len(span), drawn))
 
     def take(self, positions: Positions) -> Batch:
