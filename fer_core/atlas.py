@@ -112,7 +112,7 @@ def ask(
     test = opening.splits(settings, data_root, seed)[0]["test"]
     if limit is not None and limit < len(test):
         test = data.subset(test, range(limit))
-    transform = data.Transform(tower.image_size, tower.mean, tower.std)
+    transform = data.Transform.of(tower)
     said = engine.evaluate(method, data.loader(test, transform, _BATCH, seed=0), tower.device)
     texts = method.class_texts()
     groups = None if test.subjects is None else test.subjects.numpy()[said.index]
@@ -232,7 +232,7 @@ def _resting(method: models.Method) -> dict[str, Any]:
 def _probabilities(method: models.Method, image: torch.Tensor) -> torch.Tensor:
     """``(N, C)`` on the CPU."""
     tower = method.clip
-    transform = data.Transform(tower.image_size, tower.mean, tower.std)
+    transform = data.Transform.of(tower)
     labels = torch.zeros(len(image), dtype=torch.int64)
     columns = {"image": image, "label": labels}
     faces = data.MemoryDataset("controlled", "test", method.classes, columns, "controlled", "rendered faces")

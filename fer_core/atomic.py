@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +12,12 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
+TEMPORARY = ".tmp"  # ends the names of files and folders that are not yet whole; a dot starts them
 _LEFTOVER_SECONDS = 3600  # a temporary file older than this belongs to a process that was killed
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, sync: bool = True, clear: bool = True) -> Iterator[Path]:
     """A temporary file beside ``path`` that takes its place when the block ends.
 
     The folder is made if it is missing, and cleared of what killed processes left there. The file's content reaches
@@ -24,6 +26,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: The file to write.
+        sync: Whether content and name reach the disk before the block's end. Without it a power cut may leave a
+            damaged file: for small files whose damage is noticed, and whose making takes less time than the disk.
+        clear: Whether to clear the folder. For a folder of very many files, which would be listed for each of them,
+            call :func:`remove_leftovers` once instead.
 
     Yields:
         The temporary file, empty; its name ends with ``.tmp``.
@@ -32,17 +38,20 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: If the folder cannot be written to or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path.parent)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    if clear:
+        remove_leftovers(path.parent)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}"
     try:
         temporary.touch(exist_ok=False)
         yield temporary
-        _sync(temporary)
+        if sync:
+            _sync(temporary)
         temporary.replace(path)
     except BaseException:  # an interrupt too must leave nothing behind
         temporary.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    if sync:
+        _sync(path.parent)
 
 
 def check(path: Path) -> None:
@@ -62,18 +71,20 @@ def check(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
-def keep(path: Path, write: Callable[[Path], None]) -> bool:
+def keep(path: Path, write: Callable[[Path], object], sync: bool = True, clear: bool = True) -> bool:
     """Writes a file of the cache folder, which only saves time: where that fails, the work goes on without it.
 
     Args:
         path: The file.
         write: Writes its content to the path that it is given; a disk that is full shows as ``OSError``.
+        sync: As :func:`replacing`.
+        clear: As :func:`replacing`.
 
     Returns:
         Whether the file is there; if not, one warning has said why and named ``FER_CACHE``.
     """
     try:
-        with replacing(path) as temporary:
+        with replacing(path, sync, clear) as temporary:
             write(temporary)
     except OSError as error:
         logger.warning(
@@ -86,12 +97,18 @@ def keep(path: Path, write: Callable[[Path], None]) -> bool:
     return True
 
 
-def _remove_leftovers(folder: Path) -> None:
-    for leftover in folder.glob(".*.tmp"):
+def remove_leftovers(folder: Path, below: str = "") -> None:
+    """Removes temporary files and folders that are older than an hour: killed processes left them.
+
+    Args:
+        folder: Where to look; it need not be there.
+        below: A pattern of the folders below it to look into instead, such as ``"*/"``; ``"**/"`` for itself and all.
+    """
+    for leftover in folder.glob(f"{below}.*{TEMPORARY}"):
         try:
             if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
-                leftover.unlink()
-        except FileNotFoundError:  # another process removed it first
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        except OSError:  # another process was faster, or it is not ours to remove
             continue
 
 

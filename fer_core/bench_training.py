@@ -15,15 +15,16 @@ from torch import Tensor, nn
 from fer_core import bench, clip, engine, models, prompts
 from fer_core.batch import Batch
 from fer_core.bench_measuring import matrix_peak, measured
-from fer_core.bench_naive import (
-    NaiveClipAu,
-    NaiveCoOp,
-    NaiveFullFineTuning,
-    NaiveLinearProbe,
-    NaiveLoop,
-    NaiveMaple,
+from fer_core.bench_plain import (
+    PlainClipAu,
+    PlainCoOp,
+    PlainFineCliper,
+    PlainFullFineTuning,
+    PlainLinearProbe,
+    PlainLoop,
+    PlainMaple,
+    PlainMpaFer,
 )
-from fer_core.bench_plain_forms import NaiveFineCliper, NaiveMpaFer
 from fer_core.data import CLASSES
 from fer_core.engine.steps import Stepper
 from fer_core.errors import UserError, unknown
@@ -108,20 +109,20 @@ class Case:
 def _coop(tower: clip.Clip, options: Options) -> Case:
     method = models.build("coop", tower, CLASSES, {})
     words = [f"{word}." for word in prompts.class_words(CLASSES, "noun")]
-    plain = NaiveCoOp(tower, words, method.context.detach())  # pyright: ignore[reportCallIssue]
+    plain = PlainCoOp(tower, words, method.context.detach())  # pyright: ignore[reportCallIssue]
     return Case(method, plain, [(method.context, plain.context)], cached=True)  # pyright: ignore[reportArgumentType]
 
 
 def _linear_probe(tower: clip.Clip, options: Options) -> Case:
     method = models.build("linear-probe", tower, CLASSES, {"start": "text"})
-    plain = NaiveLinearProbe(tower, method.head, tower.logit_scale)  # pyright: ignore[reportArgumentType]
+    plain = PlainLinearProbe(tower, method.head, tower.logit_scale)  # pyright: ignore[reportArgumentType]
     pairs = list(zip(method.head.parameters(), plain.head.parameters(), strict=True))  # pyright: ignore
     return Case(method, plain, pairs, cached=True)
 
 
 def _full_fine_tuning(tower: clip.Clip, options: Options) -> Case:
     method = models.build("full-fine-tuning", tower, CLASSES, {})
-    plain = NaiveFullFineTuning(tower, method.prototypes)  # pyright: ignore[reportArgumentType]
+    plain = PlainFullFineTuning(tower, method.prototypes)  # pyright: ignore[reportArgumentType]
     pairs = [*zip(method.tower.parameters(), plain.tower.parameters(), strict=True)]  # pyright: ignore
     return Case(method, plain, [*pairs, (method.prototypes, plain.prototypes)], cached=False)  # pyright: ignore
 
@@ -130,7 +131,7 @@ def _maple(tower: clip.Clip, options: Options) -> Case:
     method = models.build("maple", tower, CLASSES, {})
     assert isinstance(method, Maple)
     words = [f"x x {word}." for word in prompts.class_words(CLASSES, "noun")]
-    plain = NaiveMaple(tower, words, method.text_prompts.detach(), method.coupling)
+    plain = PlainMaple(tower, words, method.text_prompts.detach(), method.coupling)
     pairs = [(method.text_prompts, plain.prompts)]
     pairs += zip(method.coupling.parameters(), plain.coupling.parameters(), strict=True)
     return Case(method, plain, pairs, cached=False, texts=(method.prototypes, plain.texts))
@@ -140,7 +141,7 @@ def _clip_au(tower: clip.Clip, options: Options) -> Case:
     method = models.build("clip-au", tower, CLASSES, {})
     assert isinstance(method, ClipAu)
     phrases = [unit.phrase for unit in prompts.action_units(method.config.units)]
-    plain = NaiveClipAu(tower, phrases, method.adapter, method.temporal.convolution, method.classifier)
+    plain = PlainClipAu(tower, phrases, method.adapter, method.temporal.convolution, method.classifier)
     parts = ((method.adapter, plain.adapter), (method.temporal.convolution, plain.convolution))
     pairs = [
         pair
@@ -154,7 +155,7 @@ def _mpa_fer(tower: clip.Clip, options: Options) -> Case:
     method = models.build("mpa-fer", tower, CLASSES, {})
     assert isinstance(method, MpaFer)
     method.prototypes.copy_(normalise(torch.randn_like(method.prototypes)))
-    plain = NaiveMpaFer(method)
+    plain = PlainMpaFer(method)
     pairs = [(method.context, plain.context), (method.visual_prompts, plain.visual_prompts)]
     return Case(method, plain, pairs, cached=False)  # pyright: ignore[reportArgumentType]
 
@@ -162,7 +163,7 @@ def _mpa_fer(tower: clip.Clip, options: Options) -> Case:
 def _fine_cliper(tower: clip.Clip, options: Options, **settings: Any) -> Case:
     method = models.build("fine-cliper", tower, CLASSES, {"drop_path": 0.0, **settings})
     assert isinstance(method, FineCliper)
-    plain = NaiveFineCliper(method)
+    plain = PlainFineCliper(method)
     pairs = [*zip(method.adapters.parameters(), plain.adapters.parameters(), strict=True)]
     pairs += [(method.fusion, plain.fusion), (method.log_scale, plain.log_scale)]
     return Case(method, plain, pairs, cached=False, clips=options.video_clips, frames=options.video_frames)
@@ -176,7 +177,7 @@ def _fine_cliper_frames(tower: clip.Clip, options: Options) -> Case:
     """FineCLIPER's frames alone, beside full fine-tuning of the tower on the same clips."""
     method = models.build("fine-cliper", tower, CLASSES, {"drop_path": 0.0, "streams": ("frames",)})
     tuned = models.build("full-fine-tuning", tower, CLASSES, {})
-    plain = NaiveFullFineTuning(tower, tuned.prototypes)  # pyright: ignore[reportArgumentType]
+    plain = PlainFullFineTuning(tower, tuned.prototypes)  # pyright: ignore[reportArgumentType]
     return Case(method, plain, [], False, options.video_clips, options.video_frames)
 
 
@@ -224,7 +225,7 @@ def _row(what: str, case: Case, batch: Batch, options: Options, peak: float, ima
     pixels = batch.image if image is None else image
     training = engine.Training(lr=_LR, precision=options.precision)
     stepper = Stepper(case.method, training, engine.Processes(pixels.device))
-    loop = NaiveLoop(case.plain, _LR)
+    loop = PlainLoop(case.plain, _LR)
     seen = replace(batch, image=pixels, features=None)
     difference = _difference(case, stepper, loop, batch, seen) if case.pairs else None
     if difference is not None:
@@ -261,7 +262,7 @@ def _refuse_unequal(what: str, difference: float, options: Options) -> None:
         raise AssertionError(f"{what}: expected equal gradients, they differ by {difference:.1e} of the largest")
 
 
-def _difference(case: Case, stepper: Stepper, loop: NaiveLoop, batch: Batch, seen: Batch) -> float:
+def _difference(case: Case, stepper: Stepper, loop: PlainLoop, batch: Batch, seen: Batch) -> float:
     """Largest difference of two gradients, as a share of the largest gradient."""
     stepper.optimizer.zero_grad()
     stepper._gradients(batch, 1.0)

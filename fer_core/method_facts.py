@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from fer_core import adapt, experiments, models
+from fer_core import adapt, data, experiments, models
 from fer_core.batch import Batch
 from fer_core.clip import Clip
-from fer_core.data import CLASSES, layout
+from fer_core.data import CLASSES, registry
 from fer_core.experiments import measuring
-from fer_core.faces import sets
 
 _FRAMES = 16
 _SOURCE = re.compile(r"^([A-Z][\w-]+(?: et al\.| and [A-Z][\w-]+)? \d{4})\b", re.MULTILINE)
@@ -62,15 +61,8 @@ def collect(tower: Clip, classes: Sequence[str] = CLASSES, names: Sequence[str] 
 def inputs_of(name: str) -> tuple[str, ...]:
     """Kinds of the data sets that a method has experiments on: ``stills``, ``clips``, ``subjects``."""
     found = (experiments.load(each) for each in experiments.names())
-    kinds = {_kind(each.dataset) for each in found if each.method == name}
-    return tuple(kind for kind in ("stills", "clips", "subjects") if kind in kinds)
-
-
-def _kind(dataset: str) -> str:
-    if dataset in layout.LAYOUTS:
-        return layout.LAYOUTS[dataset].kind
-    specification = sets.SETS[dataset]
-    return "subjects" if specification.sessions else "clips" if specification.frames > 1 else "stills"
+    kinds = {data.kind(each.dataset) for each in found if each.method == name}
+    return tuple(kind for kind in registry.KINDS if kind in kinds)
 
 
 def _trains(name: str, tower: Clip, classes: Sequence[str]) -> Facts:

@@ -221,7 +221,7 @@ class Predictor:
         self.step, self.batch = step, batch
         self.size = placer.alignment.size if placer else CROP
         tower = model.method.clip
-        self._transform = data.Transform(tower.image_size, tower.mean, tower.std)
+        self._transform = data.Transform.of(tower)
 
     def __call__(self, found: dict[str, Path]) -> Iterator[Prediction | LeftOut]:
         """Predictions in the order of the files, batch by batch.

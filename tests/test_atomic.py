@@ -47,3 +47,25 @@ def test_keeping_is_a_saving_that_may_fail(tmp_path, caplog):
     assert warning.startswith("cannot keep other in ")
     assert "(No space left on device): free some space, or set FER_CACHE" in warning
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_neither_synced_nor_cleared_where_that_would_take_longer(tmp_path, monkeypatch):
+    old = tmp_path / ".a.1234.tmp"
+    old.touch()
+    os.utime(old, (time.time() - 7200,) * 2)
+    monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("synced"))
+    assert atomic.keep(tmp_path / "file", lambda path: path.write_text("x"), sync=False, clear=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.1234.tmp", "file"]
+
+
+def test_clears_folders_below_and_folders_that_are_not_whole(tmp_path):
+    outer, inner, deep = tmp_path / ".o.tmp", tmp_path / "a" / ".i.tmp", tmp_path / "a" / "b" / ".d.tmp"
+    for folder in (outer, inner, deep):
+        folder.mkdir(parents=True)
+        (folder / "1.png").touch()
+        os.utime(folder, (time.time() - 7200,) * 2)
+    atomic.remove_leftovers(tmp_path, "*/")
+    assert (outer.exists(), inner.exists(), deep.exists()) == (True, False, True)
+    atomic.remove_leftovers(tmp_path, "**/")
+    assert [path.name for path in tmp_path.rglob("*")] == ["a", "b"]
+    atomic.remove_leftovers(tmp_path / "nowhere")

@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from known import KnownFaces
 from PIL import Image
 from tiny import stirred, tiny_clip
 
@@ -13,7 +14,7 @@ from fer_core import cli, data, models, predicting
 from fer_core.batch import Batch
 from fer_core.data import images
 from fer_core.data.alignment import Alignment
-from fer_core.data.faces_in_images import FacePlacer, FoundFace, KnownFaces
+from fer_core.data.faces_in_images import FacePlacer, FoundFace
 from fer_core.data.files import ClipFiles, Entry, ImageFiles, Listing
 from fer_core.data.sampling import Sampling
 from fer_core.errors import UserError

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fer_core import config
+from fer_core import atomic, config
 from fer_core.data import frames, images
 from fer_core.data.alignment import warp
 from fer_core.data.faces_in_images import FacePlacer, Origin
@@ -28,8 +27,6 @@ from fer_core.errors import UserError
 
 SCHEMA = 1
 NOTE, JOURNAL = "alignment.json", "alignment.jsonl"
-_PARTIAL = ".partial-"
-_LEFTOVER_SECONDS = 3600  # a partial file older than this belongs to a process that was killed
 _LEVELS = 8  # folders between an image and its note, at most
 
 
@@ -165,7 +162,7 @@ def _begin(target: Path, placer: FacePlacer) -> dict[str, dict[str, Any]]:
                 f"align: expected a folder of alignment {placer.digest}, {target} is of {found['digest']}; choose "
                 "another target"
             )
-        _sweep(target)
+        atomic.remove_leftovers(target, "**/")
         return _read_journal(target / JOURNAL)
     if target.is_dir() and any(target.iterdir()):
         raise UserError(f"align: expected a new or empty folder, {target} holds other files; choose another target")
@@ -196,15 +193,8 @@ def _align_photograph(place: Path, path: str, output: Path, placer: FacePlacer) 
     matrix = placer.photograph(image, Origin(path))
     if matrix is None:
         return False
-    output.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=output.parent, prefix=_PARTIAL)
-    os.close(descriptor)
-    try:
+    with atomic.replacing(output, clear=False) as temporary:  # a folder may hold hundreds of thousands of photographs
         Image.fromarray(warp(image, matrix, placer.alignment.size)).save(temporary, format="PNG")
-        os.chmod(temporary, 0o644)  # mkstemp keeps files to their owner
-        os.replace(temporary, output)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
     return True
 
 
@@ -215,12 +205,12 @@ def _align_clip(place: Path, path: str, output: Path, placer: FacePlacer) -> boo
     if matrices is None:
         return False
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=output.parent, prefix=_PARTIAL))
+    temporary = Path(tempfile.mkdtemp(dir=output.parent, prefix=".", suffix=atomic.TEMPORARY))
     try:
         for number, matrix in enumerate(matrices):
             crop = warp(read(number), matrix, placer.alignment.size)
             Image.fromarray(crop).save(temporary / f"{number + 1:05d}.png")
-        temporary.chmod(0o755)
+        temporary.chmod(0o755)  # mkdtemp keeps folders to their owner
         if output.is_dir():  # written, but its line of the journal is lost
             shutil.rmtree(output)
         os.replace(temporary, output)
@@ -287,13 +277,5 @@ def _read_journal(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{_PARTIAL}{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _sweep(target: Path) -> None:
-    """Removes what killed calls left."""
-    for leftover in target.rglob(f"{_PARTIAL}*"):
-        if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    with atomic.replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -225,11 +225,3 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         back = (back - [[0, 0, left], [0, 0, top]]) * shrink[:, None]
     moved = picture.transform((size, size), Image.Transform.AFFINE, back.ravel().tolist(), Image.Resampling.BICUBIC)
     return np.asarray(moved)
-
-
-def warp_classes(classes: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """A parsing map ``(H, W)`` uint8 through a transform: the nearest class, 0 outside; ``(S, S)``."""
-    moved = Image.fromarray(classes).transform(
-        (size, size), Image.Transform.AFFINE, inverse(matrix).ravel().tolist(), Image.Resampling.NEAREST
-    )
-    return np.asarray(moved)

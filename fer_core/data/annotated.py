@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from fer_core.batch import Batch
 from fer_core.config import digest
@@ -22,7 +21,7 @@ from fer_core.data import frames
 from fer_core.data.alignment import Box
 from fer_core.data.annotation_store import AnnotationStore
 from fer_core.data.annotations import Annotation, Annotator, nearest_filled
-from fer_core.data.dataset import FaceDataset
+from fer_core.data.dataset import FaceDataset, Positions
 from fer_core.data.faces_in_images import Origin
 from fer_core.data.files import ClipFiles, Entry, ImageFiles, inside
 from fer_core.data.selections import Subset, Wrapped
@@ -30,7 +29,6 @@ from fer_core.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-Positions = Sequence[int] | np.ndarray | Tensor
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: of these the stored width is the upright picture's height
 _CHUNK = 64
 

@@ -7,22 +7,19 @@ so several processes may write, an interrupted run goes on where it stopped, and
 
 import hashlib
 import logging
-import os
-import tempfile
-import time
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from fer_core import atomic
 from fer_core.data.annotations import Annotation, Annotator
 from fer_core.data.faces_in_images import Origin, pixel_key
 from fer_core.folders import cache_folder
 
 logger = logging.getLogger(__name__)
 
-_LEFTOVER_SECONDS = 3600  # a temporary file older than this belongs to a process that was killed
 _SUFFIX = ".npz"
 
 
@@ -36,12 +33,7 @@ class AnnotationStore:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or cache_folder() / "annotations"
         self._writable = True
-        for leftover in self.folder.glob("*/*.tmp"):
-            try:
-                if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
-                    leftover.unlink(missing_ok=True)
-            except OSError:
-                continue  # another process was faster, or the folder is not ours to clean
+        atomic.remove_leftovers(self.folder, "*/")
 
     def annotate(self, annotator: Annotator, image: np.ndarray, origin: Origin | None = None) -> Annotation | None:
         """What the annotator says of an image, from the store where it has said it before.
@@ -75,19 +67,12 @@ class AnnotationStore:
             return
         empty = Annotation(np.empty((0, 2), np.float32), np.empty((0, 0), np.uint8))
         chosen = annotation or empty
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=place.parent, suffix=".tmp")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    np.savez_compressed(file, landmarks=chosen.landmarks, parsing=chosen.parsing)
-                os.replace(temporary, place)
-            except BaseException:  # an interrupt too must leave nothing behind
-                Path(temporary).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            self._writable = False
-            logger.warning("annotations cannot be kept (%s); set FER_CACHE to a folder that can", error.strerror)
+
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as file:  # to a path, savez would add its own suffix
+                np.savez_compressed(file, landmarks=chosen.landmarks, parsing=chosen.parsing)
+
+        self._writable = atomic.keep(place, write, sync=False, clear=False)
 
 
 def _read(place: Path, size: tuple[int, int]) -> tuple[bool, Annotation | None]:

@@ -1,7 +1,7 @@
 """Landmarks and parsing maps of pictures that carry none, behind one interface.
 
-``facs`` gives the exact ones of rendered faces, ``mediapipe`` finds the landmarks, ``files`` takes those that another
-tool found; the last two draw parsing maps from the landmarks (:mod:`fer_core.data.polygons`).
+``mediapipe`` finds the landmarks, ``files`` takes those that another tool found; both draw parsing maps from the
+landmarks (:mod:`fer_core.data.polygons`). Rendered faces need neither: they carry exact ones.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,12 @@ import numpy as np
 
 from fer_core import config
 from fer_core.data import alignment, polygons
-from fer_core.data.dataset import FaceDataset
 from fer_core.data.face_files import FaceFiles
 from fer_core.data.face_mesh import DOWNLOAD, FaceMesh
-from fer_core.data.faces_in_images import FaceFinder, Origin, choose, pixel_key
+from fer_core.data.faces_in_images import FaceFinder, Origin, choose
 from fer_core.errors import UserError, unknown
 
 NAMES = ("mediapipe", "files")
-
-_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -54,39 +51,6 @@ class Annotator(Protocol):
     def annotate(self, image: np.ndarray, origin: Origin | None = None) -> Annotation | None:
         """The annotation of ``image`` ``(H, W, 3)`` uint8; None where it shows no face."""
         ...
-
-
-class ExactAnnotator:
-    """Gives back the annotations of a data set that carries them, looked up by the pixels: exact for rendered faces.
-
-    Args:
-        dataset: Its samples have landmarks and parsing maps.
-
-    Raises:
-        UserError: If they have not.
-    """
-
-    name = "facs"
-    by_pixels = True
-
-    def __init__(self, dataset: FaceDataset) -> None:
-        self.version = dataset.fingerprint
-        self._known: dict[str, Annotation] = {}
-        for start in range(0, len(dataset), _CHUNK):
-            batch = dataset.take(range(start, min(start + _CHUNK, len(dataset))))
-            if batch.landmarks is None or batch.parsing is None:
-                raise UserError(
-                    f"annotator facs: expected a data set with landmarks and parsing maps, {dataset.name} has none; "
-                    "use an embedded one"
-                )
-            images = batch.image.flatten(0, -4).permute(0, 2, 3, 1).numpy()
-            points, maps = batch.landmarks.flatten(0, -3).numpy(), batch.parsing.flatten(0, -3).numpy()
-            for image, landmarks, parsing in zip(images, points, maps, strict=True):
-                self._known[pixel_key(image)] = Annotation(landmarks, parsing)
-
-    def annotate(self, image: np.ndarray, origin: Origin | None = None) -> Annotation | None:
-        """See :class:`Annotator`."""
-        return self._known.get(pixel_key(image))
 
 
 class FinderAnnotator:

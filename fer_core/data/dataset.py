@@ -19,6 +19,8 @@ SPLITS = ("train", "validation", "test")
 CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 
 Column = np.ndarray | Tensor
+#: Which samples of a data set, by their places in it.
+Positions = Sequence[int] | np.ndarray | Tensor
 
 _OF_PIXELS = ("image", "landmarks", "parsing")
 
@@ -58,14 +60,14 @@ class FaceDataset(Dataset[Batch], ABC):
     draws: bool = False
 
     @abstractmethod
-    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def take(self, positions: Positions) -> Batch:
         """The raw samples at the given positions, as evaluation sees them: the same ones at every call.
 
         Returns:
             A batch with ``image`` uint8 ``(B, 3, H, W)`` or ``(B, T, 3, H, W)``.
         """
 
-    def draw(self, positions: Sequence[int] | np.ndarray | Tensor, seed: int, epoch: int) -> Batch:
+    def draw(self, positions: Positions, seed: int, epoch: int) -> Batch:
         """The raw samples as one epoch of training sees them; as :meth:`take` gives them where nothing is drawn.
 
         Args:
@@ -104,7 +106,7 @@ class FaceDataset(Dataset[Batch], ABC):
         """
         raise NotImplementedError(f"{self.name} draws no frames")
 
-    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def without_pixels(self, positions: Positions) -> Batch:
         """The samples as :meth:`take` gives them, but for what belongs to pixels: for methods that train on features.
 
         Returns:
@@ -191,19 +193,19 @@ class MemoryDataset(FaceDataset):
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
             raise ValueError(f"{name}: expected labels in 0..{len(self.classes) - 1}, got {self.labels.unique()}")
 
-    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def take(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.take`."""
         batch = self._batch(positions, self.columns)
         if batch.image.shape[-3] == 1:
             batch.image = batch.image.expand(*batch.image.shape[:-3], 3, -1, -1)
         return batch
 
-    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def without_pixels(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.without_pixels`; no pixel is read."""
         columns = {key: column for key, column in self.columns.items() if key not in _OF_PIXELS}
         return self._batch(positions, {**columns, "image": torch.empty(len(self), 0, dtype=torch.uint8)})
 
-    def _batch(self, positions: Sequence[int] | np.ndarray | Tensor, columns: Mapping[str, Column]) -> Batch:
+    def _batch(self, positions: Positions, columns: Mapping[str, Column]) -> Batch:
         chosen = torch.as_tensor(positions, dtype=torch.int64)
         values: dict[str, Any] = {key: _rows(column, chosen) for key, column in columns.items()}
         if self.captions is not None:

@@ -13,7 +13,6 @@ import http.client
 import importlib
 import logging
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_core import atomic
 from fer_core.data.faces_in_images import FoundFace, Origin
 from fer_core.errors import UserError
 from fer_core.folders import cache_folder
@@ -173,15 +173,8 @@ def fetch_model() -> Path:
 
 def _keep(path: Path, content: bytes) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with atomic.replacing(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise UserError(
             f"mediapipe: expected to write {path}, got: {error.strerror}; point FER_CACHE elsewhere"

@@ -7,9 +7,9 @@ place. Coordinates are pixels as in :mod:`fer_core.data.alignment`.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -97,32 +97,6 @@ def pixel_key(image: np.ndarray) -> str:
     digest = hashlib.sha256(str(image.shape).encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
-
-
-class KnownFaces:
-    """Answers that are known beforehand, looked up by the pixels: exact ones for rendered faces.
-
-    Args:
-        known: Pairs of an image ``(H, W, 3)`` uint8 and its faces.
-    """
-
-    name = "known"
-    by_pixels = True
-
-    def __init__(self, known: Iterable[tuple[np.ndarray, Sequence[FoundFace]]]) -> None:
-        self._faces = {pixel_key(image): list(faces) for image, faces in known}
-        self.version = config.digest(
-            {key: [_plain(face) for face in faces] for key, faces in sorted(self._faces.items())}
-        )
-
-    def find(self, image: np.ndarray, origin: Origin | None = None) -> list[FoundFace]:
-        """See :class:`FaceFinder`; an unknown image has no face."""
-        return self._faces.get(pixel_key(image), [])
-
-
-def _plain(face: FoundFace) -> list[Any]:
-    arrays = (np.array(face.box), face.points, face.landmarks)
-    return [None if array is None else array.astype(np.float64).tolist() for array in arrays]
 
 
 def choose(

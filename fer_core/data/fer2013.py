@@ -38,8 +38,9 @@ logger = logging.getLogger(__name__)
 FOLDERS = ("fer2013", "FER2013")
 TABLES = ("fer2013.csv", "icml_face_data.csv")
 ZIPS = ("fer2013.zip", "FER2013.zip", "archive.zip")
+#: Usage in fer2013.csv, and in FERPlus' fer2013new.csv.
 USAGES = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
-SIZE = 48
+SIZE = 48  # pixels, side of every image
 _COLUMNS = ("emotion", "pixels", "Usage")
 _RESTORE = "restore the official file"
 

@@ -11,14 +11,12 @@ import numpy as np
 
 from fer_core.data import labels
 from fer_core.data.dataset import CLASSES
+from fer_core.data.fer2013 import SIZE, USAGES
 from fer_core.errors import UserError
 
 #: The votes' columns in both files of the release; where the last two are named, they are not emotions.
 VOTE_COLUMNS = tuple(labels.RELEASES["ferplus/votes"].codes)
 ANNOTATORS = 10
-SIZE = 48  # pixels, side of every image
-#: Usage in fer2013.csv and fer2013new.csv.
-USAGES = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
 
 
 def majority(votes: np.ndarray) -> np.ndarray:

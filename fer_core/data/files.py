@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fer_core.batch import Batch
 from fer_core.data import cache, frames, images
-from fer_core.data.dataset import FaceDataset, check_split
+from fer_core.data.dataset import FaceDataset, Positions, check_split
 from fer_core.data.listings import Entry, Listing, StillOptions, hold_out, inside, relative
 from fer_core.data.sampling import Sampling, positions
 from fer_core.errors import UserError
@@ -74,7 +74,7 @@ class _Files(FaceDataset):
             subject=None if self.subjects is None else self.subjects[index],
         )
 
-    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def without_pixels(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.without_pixels`; no file is opened."""
         chosen = [int(place) for place in positions]
         return self._batch(chosen, [torch.empty(0, dtype=torch.uint8)] * len(chosen))
@@ -159,7 +159,7 @@ class ImageFiles(_Files):
 
         return cache.built_array(self._store_key(), (count, 3, self.size, self.size), np.uint8, fill)
 
-    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def take(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.take`."""
         chosen = [int(place) for place in positions]
         read = (lambda place: np.array(self._stored[place])) if self.store else self._decode
@@ -200,6 +200,8 @@ class ClipFiles(_Files):
     ) -> None:
         self.sampling = sampling or Sampling()
         super().__init__(name, split, listing, source, size, store)
+        # Frames of each clip once it has been opened, 0 before: counting opens a clip, and reads a whole video.
+        self._lengths = np.zeros(len(listing.entries), dtype=np.int64)
         if store:
             _ = self._stored
 
@@ -239,7 +241,9 @@ class ClipFiles(_Files):
         return self._counted(position)
 
     def _counted(self, position: int) -> int:
-        return len(self._range(position, len(frames.open(self._path(position)))))
+        if not self._lengths[position]:
+            self._range(position, frames.open(self._path(position)))
+        return int(self._lengths[position])
 
     def frame_numbers(self, position: int, drawn: tuple[int, int] | None = None) -> np.ndarray:
         """See :meth:`FaceDataset.frame_numbers`; counted from the segment's first frame."""
@@ -255,20 +259,20 @@ class ClipFiles(_Files):
             array, begin = self._stored
             return torch.from_numpy(array[begin[position] : begin[position + 1]].copy())
         source = frames.open(self._path(position), self.size)
-        return source.read(self._range(position, len(source)))
+        return source.read(self._range(position, source))
 
-    def _range(self, place: int, total: int) -> range:
-        """The frames of a file that belong to an entry."""
-        entry = self.listing.entries[place]
-        if entry.first is None:
-            return range(total)
-        end = total if entry.frames is None else min(total, entry.first + entry.frames)
-        if not 0 <= entry.first < end:
+    def _range(self, place: int, source: frames.FrameSource) -> range:
+        """The frames of an entry's file that belong to it; their number is remembered."""
+        entry, total = self.listing.entries[place], len(source)
+        first = entry.first or 0
+        end = total if entry.first is None or entry.frames is None else min(total, first + entry.frames)
+        if not 0 <= first < end:
             raise UserError(
-                f"{self.listing.folder / entry.path}: expected frame {entry.first} of a segment, got {total} frames; "
+                f"{self.listing.folder / entry.path}: expected frame {first} of a segment, got {total} frames; "
                 "mend the list or copy the file again"
             )
-        return range(entry.first, end)
+        self._lengths[place] = end - first
+        return range(first, end)
 
     @cached_property
     def _stored(self) -> tuple[np.ndarray, np.ndarray]:
@@ -282,7 +286,7 @@ class ClipFiles(_Files):
         def fill(array: np.ndarray) -> None:
             for place in range(count):
                 source = frames.open(self._path(place), self.size)
-                array[begin[place] : begin[place + 1]] = source.read(self._range(place, len(source))).numpy()
+                array[begin[place] : begin[place + 1]] = source.read(self._range(place, source)).numpy()
                 _progress(place + 1, count, f"clips of {self.name}/{self.split}")
 
         shape = (int(begin[-1]), 3, self.size, self.size)
@@ -293,15 +297,15 @@ class ClipFiles(_Files):
             array, begin = self._stored
             return torch.from_numpy(array[begin[place] + self.frame_numbers(place, drawn)])
         source = frames.open(self._path(place), self.size)
-        span = self._range(place, len(source))
+        span = self._range(place, source)
         return source.read(span.start + self._chosen(place, len(span), drawn))
 
-    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def take(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.take`."""
         chosen = [int(place) for place in positions]
         return self._batch(chosen, [self._read(place, None) for place in chosen])
 
-    def draw(self, positions: Sequence[int] | np.ndarray | Tensor, seed: int, epoch: int) -> Batch:
+    def draw(self, positions: Positions, seed: int, epoch: int) -> Batch:
         """See :meth:`FaceDataset.draw`."""
         chosen = [int(place) for place in positions]
         return self._batch(chosen, [self._read(place, (seed, epoch)) for place in chosen])

@@ -1,20 +1,16 @@
 """A training split some of whose labels are wrong, as annotators' are: drawn at random, or for a look-alike."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fer_core.batch import Batch
 from fer_core.config import digest
-from fer_core.data.dataset import FaceDataset
+from fer_core.data.dataset import FaceDataset, Positions
 from fer_core.data.selections import Wrapped
 from fer_core.errors import UserError
-
-Positions = Sequence[int] | np.ndarray | Tensor
 
 
 @dataclass(frozen=True)

@@ -23,22 +23,16 @@ def rows() -> list[dict[str, Any]]:
             known = LAYOUTS[name]
             sizes = {split: counts.get("total", sum(counts.values())) for split, counts in known.official.items()}
             row |= {
-                "title": known.title, "kind": known.kind, "classes": list(known.classes), "samples": sizes,
+                "title": known.title, "kind": registry.kind(name), "classes": list(known.classes), "samples": sizes,
                 "licence": known.licence, "apply": known.apply, "citation": known.citation,
                 "needs": f"--data-root; apply: {known.apply}",
             }  # fmt: skip
         else:
             spec = sets.SETS[name]
             row |= {
-                "title": "rendered faces", "kind": _kind(spec), "classes": list(spec.classes),
+                "title": "rendered faces", "kind": registry.kind(name), "classes": list(spec.classes),
                 "samples": dict(zip(SPLITS, spec.counts, strict=True)), "licence": "none needed", "apply": None,
                 "citation": None, "needs": "nothing, rendered on first use",
             }  # fmt: skip
         found.append(row)
     return found
-
-
-def _kind(spec: sets.SetSpec) -> str:
-    if not spec.frames:
-        return "stills"
-    return "subjects" if spec.sessions else "clips"

@@ -1,7 +1,7 @@
 """Data sets by name."""
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 from fer_core import config
 from fer_core.data import facs, layout
@@ -9,13 +9,34 @@ from fer_core.data.dataset import FaceDataset, check_split
 from fer_core.data.selections import balanced
 from fer_core.errors import UserError, unknown
 
-_KINDS = ("stills", "clips", "subjects")
+KINDS = ("stills", "clips", "subjects")
 
 
 def names() -> tuple[str, ...]:
     """Every data set that :func:`open` knows: stills, clips, sets of subjects, then the embedded ones."""
-    licensed = sorted(layout.LAYOUTS.values(), key=lambda each: (_KINDS.index(each.kind), each.name))
+    licensed = sorted(layout.LAYOUTS.values(), key=lambda each: (KINDS.index(each.kind), each.name))
     return (*(each.name for each in licensed), *facs.names())
+
+
+def kind(name: str) -> Literal["stills", "clips", "subjects"] | None:
+    """What a data set holds.
+
+    Args:
+        name: Of a data set.
+
+    Returns:
+        ``"stills"``, ``"clips"``, or ``"subjects"``: clips that are read person by person, people being sources and
+        targets. None for a data set that :func:`open` does not know, such as one in memory.
+    """
+    if name in layout.LAYOUTS:
+        return layout.LAYOUTS[name].kind
+    from fer_core.faces import sets  # the renderer is only loaded where faces are asked for
+
+    if name not in sets.SETS:
+        return None
+    if not sets.SETS[name].frames:
+        return "stills"
+    return "subjects" if sets.SETS[name].sessions else "clips"
 
 
 def open(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fer_core.batch import Batch
 from fer_core.config import digest
-from fer_core.data.dataset import FaceDataset
+from fer_core.data.dataset import FaceDataset, Positions
 from fer_core.errors import UserError
 
 
@@ -32,19 +32,19 @@ class Wrapped(FaceDataset):
         """See :class:`FaceDataset`."""
         return self.dataset.duplicates_of_train
 
-    def changed(self, batch: Batch, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def changed(self, batch: Batch, positions: Positions) -> Batch:
         """What becomes of the other data set's batch of these positions; nothing here."""
         return batch
 
-    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def take(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.take`."""
         return self.changed(self.dataset.take(positions), positions)
 
-    def draw(self, positions: Sequence[int] | np.ndarray | Tensor, seed: int, epoch: int) -> Batch:
+    def draw(self, positions: Positions, seed: int, epoch: int) -> Batch:
         """See :meth:`FaceDataset.draw`."""
         return self.changed(self.dataset.draw(positions, seed, epoch), positions)
 
-    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def without_pixels(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.without_pixels`."""
         return self.changed(self.dataset.without_pixels(positions), positions)
 
@@ -72,7 +72,7 @@ class Subset(FaceDataset):
         UserError: If a position is not in the data set or comes twice.
     """
 
-    def __init__(self, dataset: FaceDataset, positions: Sequence[int] | np.ndarray | Tensor) -> None:
+    def __init__(self, dataset: FaceDataset, positions: Positions) -> None:
         self.dataset = dataset
         self.positions = torch.as_tensor(positions, dtype=torch.int64)
         chosen = self.positions.tolist()
@@ -97,12 +97,12 @@ class Subset(FaceDataset):
         mask = self.dataset.duplicates_of_train
         return None if mask is None else mask[self.positions]
 
-    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def take(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.take`."""
         chosen = torch.as_tensor(positions, dtype=torch.int64)
         return replace(self.dataset.take(self.positions[chosen]), index=chosen)
 
-    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def without_pixels(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.without_pixels`."""
         chosen = torch.as_tensor(positions, dtype=torch.int64)
         return replace(self.dataset.without_pixels(self.positions[chosen]), index=chosen)
@@ -119,7 +119,7 @@ class Subset(FaceDataset):
         """See :meth:`FaceDataset.frame_numbers`."""
         return self.dataset.frame_numbers(int(self.positions[position]), drawn)
 
-    def draw(self, positions: Sequence[int] | np.ndarray | Tensor, seed: int, epoch: int) -> Batch:
+    def draw(self, positions: Positions, seed: int, epoch: int) -> Batch:
         """See :meth:`FaceDataset.draw`; what is drawn depends on the position in the whole data set."""
         chosen = torch.as_tensor(positions, dtype=torch.int64)
         return replace(self.dataset.draw(self.positions[chosen], seed, epoch), index=chosen)
@@ -146,7 +146,7 @@ class Joined(FaceDataset):
         UserError: If there is no part, or classes differ.
     """
 
-    def __init__(self, parts: Sequence[tuple[FaceDataset, Sequence[int] | np.ndarray | Tensor]]) -> None:
+    def __init__(self, parts: Sequence[tuple[FaceDataset, Positions]]) -> None:
         if not parts:
             raise UserError("joined data sets: expected at least one, got none; name one")
         self.parts = [(dataset, torch.as_tensor(positions, dtype=torch.int64)) for dataset, positions in parts]
@@ -171,15 +171,15 @@ class Joined(FaceDataset):
         """See :class:`FaceDataset`."""
         return digest([{"of": dataset.fingerprint, "positions": places.tolist()} for dataset, places in self.parts])
 
-    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def take(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.take`."""
         return self._gathered(positions, lambda dataset, places: dataset.take(places))
 
-    def draw(self, positions: Sequence[int] | np.ndarray | Tensor, seed: int, epoch: int) -> Batch:
+    def draw(self, positions: Positions, seed: int, epoch: int) -> Batch:
         """See :meth:`FaceDataset.draw`; what is drawn depends on the position in the data set it comes from."""
         return self._gathered(positions, lambda dataset, places: dataset.draw(places, seed, epoch))
 
-    def without_pixels(self, positions: Sequence[int] | np.ndarray | Tensor) -> Batch:
+    def without_pixels(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.without_pixels`."""
         return self._gathered(positions, lambda dataset, places: dataset.without_pixels(places))
 

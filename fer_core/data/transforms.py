@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -84,6 +84,20 @@ def _own_randomness() -> Iterator[Callable[[Sequence[int]], None]]:
         torch.set_rng_state(state)
 
 
+class Tower(Protocol):
+    """What a transform asks of a Clip.
+
+    Attributes:
+        image_size: As of :class:`Transform`.
+        mean: As of :class:`Transform`.
+        std: As of :class:`Transform`.
+    """
+
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
 class Transform:
     """Resizes as CLIP does (bicubic with antialiasing to the shorter side, centre crop), augments and normalises.
 
@@ -110,6 +124,11 @@ class Transform:
         chosen = self.augmentation
         jitters = (chosen.brightness, chosen.contrast, chosen.saturation, chosen.hue)
         self._jitter = v2.ColorJitter(*jitters) if any(jitters) else None
+
+    @classmethod
+    def of(cls, tower: Tower, train: bool = False, augmentation: Augmentation | None = None) -> Self:
+        """The transform to what a Clip takes; further arguments as of the class."""
+        return cls(tower.image_size, tower.mean, tower.std, train, augmentation)
 
     def __call__(self, batch: Batch, seed: int = 0, epoch: int = 0) -> Batch:
         """Transforms a batch of raw samples, or one sample without the batch axis.

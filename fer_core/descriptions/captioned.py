@@ -1,21 +1,15 @@
 """A data set whose captions are the descriptions that a language model gave of its clips."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 from fer_core.batch import Batch
 from fer_core.config import digest
-from fer_core.data.dataset import FaceDataset
+from fer_core.data.dataset import FaceDataset, Positions
 from fer_core.data.selections import Wrapped
 from fer_core.descriptions.clips import clip_keys
 from fer_core.descriptions.rows import AnyPath, captions_for
-
-Positions = Sequence[int] | np.ndarray | Tensor
 
 
 class Captioned(Wrapped):

@@ -8,15 +8,13 @@ under another name, asks nothing again.
 import concurrent.futures
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
-from fer_core import config
+from fer_core import atomic, config
 from fer_core.descriptions.client import Client, QuestionError
 from fer_core.descriptions.endpoint import Answer, Budget, Endpoint, StoppedError
 from fer_core.descriptions.questions import Prepared, Question, Settings, unanswered
@@ -191,18 +189,5 @@ def _cached(address: str) -> Answer | None:
 
 
 def _store(address: str, answer: Answer) -> None:
-    folder = _answers()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(config.plain(answer), file, ensure_ascii=False)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, folder / f"{address}.json")
-        except BaseException:  # an interrupt too must leave nothing behind
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        logger.warning("the cache folder cannot be written (%s); set FER_CACHE to one that can", error.strerror)
+    text = json.dumps(config.plain(answer), ensure_ascii=False)
+    atomic.keep(_answers() / f"{address}.json", lambda path: path.write_text(text, encoding="utf-8"))

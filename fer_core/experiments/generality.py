@@ -34,7 +34,7 @@ def generality(tower: Clip, test: data.FaceDataset, predictions: engine.Predicti
         among the nearest 5 of at most 1,000. Empty for data of which nothing is known, for clips, and for features
         that are none of CLIP's.
     """
-    known = test.name in sets.SETS and not sets.SETS[test.name].frames
+    known = test.name in sets.SETS and data.kind(test.name) == "stills"
     if not known or predictions.features.shape[1] != tower.embed_dim:
         return {}
     chosen = np.unique(np.linspace(0, len(predictions.index) - 1, min(_GALLERY, len(predictions.index))).round())

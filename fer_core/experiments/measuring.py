@@ -8,8 +8,6 @@ import torch
 
 from fer_core import data, engine, entanglement, metrics, metrics_subjects, models
 from fer_core.batch import Batch
-from fer_core.data import layout
-from fer_core.faces import sets
 from fer_core.faces.expressions import LOOK_ALIKES
 from fer_core.flops import count
 
@@ -37,9 +35,7 @@ def scores(test: data.FaceDataset, predictions: engine.Predictions) -> dict[str,
 
 def is_by_subject(name: str) -> bool:
     """Whether a data set is read person by person: its people are sources and targets."""
-    if name in sets.SETS:
-        return sets.SETS[name].sessions
-    return name in layout.LAYOUTS and layout.LAYOUTS[name].kind == "subjects"
+    return data.kind(name) == "subjects"
 
 
 def by_subject(labels: np.ndarray, outputs: np.ndarray, subjects: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:

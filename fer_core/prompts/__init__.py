@@ -39,15 +39,6 @@ def class_names() -> tuple[str, ...]:
     return tuple(_read("classes.yaml")["classes"])
 
 
-def source(name: str) -> str:
-    """Where a set of templates comes from.
-
-    Raises:
-        UserError: If there is no such set.
-    """
-    return _set(name)["source"]
-
-
 def templates(name: str, words: Words = "noun") -> tuple[str, ...]:
     """The texts of a set of templates, each with one ``{}``.
 
@@ -84,15 +75,6 @@ def class_words(classes: Sequence[str], words: Words = "noun") -> tuple[str, ...
         UserError: If a class has no words.
     """
     return tuple(_class("classes.yaml", name)[words] for name in classes)
-
-
-def synonyms(name: str, words: Words = "noun") -> tuple[str, ...]:
-    """Other words for a class, of the same form.
-
-    Raises:
-        UserError: If the class has no words.
-    """
-    return tuple(_class("classes.yaml", name)["synonyms"][words])
 
 
 def vocabulary(classes: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -142,15 +124,6 @@ def class_descriptions(classes: Sequence[str]) -> tuple[str, ...]:
         UserError: If a class has no description.
     """
     return tuple(_class("descriptions.yaml", name)["text"] for name in classes)
-
-
-def described_units(name: str) -> dict[str, str]:
-    """Which words of a class's description stand for which action unit (codes as in ``fer_core.faces``).
-
-    Raises:
-        UserError: If the class has no description.
-    """
-    return dict(_class("descriptions.yaml", name)["units"])
 
 
 def hard_prompts(

@@ -102,7 +102,7 @@ def landscape(tower: Clip, samples: int = _SAMPLES) -> Landscape:
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     faces = data.open("facs-still-8", "test", limit=samples)
-    transform = data.Transform(tower.image_size, tower.mean, tower.std)
+    transform = data.Transform.of(tower)
     said = engine.evaluate(
         models.build("zero-shot", tower, faces.classes, {}).eval(), data.loader(faces, transform, 128, seed=0)
     )

@@ -4,11 +4,12 @@ import logging
 import numpy as np
 import pytest
 import torch
+from known import KnownAnnotations
 from PIL import Image
 
 from fer_core import data
 from fer_core.data.annotated import annotated
-from fer_core.data.annotations import Annotation, ExactAnnotator, FinderAnnotator, average_landmarks
+from fer_core.data.annotations import Annotation, FinderAnnotator, average_landmarks
 from fer_core.data.face_files import FaceFiles
 from fer_core.data.files import ClipFiles, Entry, ImageFiles, Listing
 from fer_core.data.sampling import Sampling
@@ -52,7 +53,7 @@ def face(points, frame=None):
 
 def test_exact_annotations_of_rendered_faces_come_back():
     dataset = data.open("facs-clip-7", "validation", limit=2)
-    wrapped, plain = annotated(dataset, ExactAnnotator(dataset)).take([1, 0]), dataset.take([1, 0])
+    wrapped, plain = annotated(dataset, KnownAnnotations(dataset)).take([1, 0]), dataset.take([1, 0])
     for field in ("image", "label", "landmarks", "parsing", "votes", "action_units"):
         torch.testing.assert_close(getattr(wrapped, field), getattr(plain, field), rtol=0, atol=0)
 
@@ -60,7 +61,7 @@ def test_exact_annotations_of_rendered_faces_come_back():
 def test_the_transform_changes_them_with_the_pixels():
     dataset = data.open("facs-still-8", "validation", limit=2)
     flip = data.Transform(48, (0.5,) * 3, (0.5,) * 3, True, data.Augmentation(flip=1.0, crop_scale=(0.7, 0.9)))
-    wrapped = annotated(dataset, ExactAnnotator(dataset))
+    wrapped = annotated(dataset, KnownAnnotations(dataset))
     (ours,), (theirs,) = (data.loader(each, flip, batch_size=8, seed=3) for each in (wrapped, dataset))
     torch.testing.assert_close(ours.landmarks, theirs.landmarks)
     torch.testing.assert_close(ours.parsing, theirs.parsing)

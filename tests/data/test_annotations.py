@@ -1,21 +1,19 @@
 import numpy as np
 import pytest
+from known import KnownFaces
 
-from fer_core import data
 from fer_core.data import alignment, annotations
 from fer_core.data.annotations import (
     Annotation,
     AnnotatorOptions,
-    ExactAnnotator,
     FinderAnnotator,
     annotator,
     average_landmarks,
     finder,
     nearest_filled,
 )
-from fer_core.data.dataset import MemoryDataset
 from fer_core.data.face_files import FaceFiles
-from fer_core.data.faces_in_images import FoundFace, KnownFaces, Origin
+from fer_core.data.faces_in_images import FoundFace, Origin
 from fer_core.data.polygons import parsing_map
 from fer_core.errors import UserError
 
@@ -24,26 +22,6 @@ IMAGE = np.zeros((60, 40, 3), dtype=np.uint8)
 
 def annotation(number):
     return Annotation(np.full((68, 2), number, dtype=np.float32), np.zeros((60, 40), dtype=np.uint8))
-
-
-@pytest.mark.parametrize("name", ["facs-still-8", "facs-clip-7"])
-def test_rendered_faces_are_exact(name):
-    dataset = data.open(name, "validation", limit=2)
-    exact, batch = ExactAnnotator(dataset), dataset.take([1])
-    image, points, parsing = batch.image[0], batch.landmarks[0], batch.parsing[0]
-    if image.ndim == 4:
-        image, points, parsing = image[3], points[3], parsing[3]
-    found = exact.annotate(image.permute(1, 2, 0).numpy())
-    np.testing.assert_array_equal(found.landmarks, points)
-    np.testing.assert_array_equal(found.parsing, parsing)
-    assert exact.annotate(IMAGE) is None
-
-
-def test_exact_ones_need_a_set_that_has_them():
-    columns = {"image": np.zeros((1, 3, 8, 8), dtype=np.uint8), "label": np.zeros(1, dtype=np.int64)}
-    plain = MemoryDataset("plain", "test", ("neutral",), columns, "0" * 16, "made up")
-    with pytest.raises(UserError, match="plain has none"):
-        ExactAnnotator(plain)
 
 
 def test_a_finders_landmarks():

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from known import KnownFaces
 
 from fer_core.data import alignment
 from fer_core.data.alignment import Alignment
-from fer_core.data.faces_in_images import FacePlacer, FoundFace, KnownFaces, Origin, choose, pixel_key
+from fer_core.data.faces_in_images import FacePlacer, FoundFace, Origin, choose, pixel_key
 from fer_core.errors import UserError
 
 
@@ -47,13 +48,6 @@ def test_pixel_key_tells_shapes_apart():
     pixels = np.arange(60, dtype=np.uint8)
     assert pixel_key(pixels.reshape(4, 5, 3)) != pixel_key(pixels.reshape(5, 4, 3))
     assert pixel_key(pixels.reshape(4, 5, 3)) == pixel_key(pixels.reshape(4, 5, 3)[:, :, ::-1][:, :, ::-1])
-
-
-def test_known_faces_by_content():
-    finder = KnownFaces([(image(1), [face(1, 1)]), (image(2), [])])
-    assert [len(finder.find(image(number))) for number in (1, 2, 3)] == [1, 0, 0]
-    other = KnownFaces([(image(1), [face(1, 1.5)]), (image(2), [])])
-    assert finder.version != other.version
 
 
 def test_photographs_are_placed_and_counted():

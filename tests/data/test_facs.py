@@ -105,3 +105,14 @@ def test_clips_may_give_fewer_frames(rendered: SimpleNamespace) -> None:
         data.open("facs-toy", "test", frames=0)
     with pytest.raises(UserError, match="unknown setting of data of facs-toy 'frame'"):
         data.open("facs-toy", "test", frame=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("facs-still-8", "stills"), ("facs-clip-7", "clips"), ("facs-pain", "subjects"), ("ferplus", "stills"),
+        ("dfew", "clips"), ("bah", "subjects"), ("made up", None),
+    ],
+)  # fmt: skip
+def test_kinds(name, kind):
+    assert data.kind(name) == kind

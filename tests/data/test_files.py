@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fer_core.data import Transform, balanced, files, images, loader
+from fer_core.data import Transform, balanced, files, frames, images, loader
 from fer_core.data.files import ClipFiles, Entry, ImageFiles, Listing
 from fer_core.data.sampling import Sampling
 from fer_core.errors import UserError
@@ -212,3 +212,23 @@ def test_names_a_folder_without_frames(clips: Listing) -> None:
         frame.unlink()
     with pytest.raises(UserError, match="clips/1: expected the frames of a clip, found no image"):
         open_clips(clips)
+
+
+def test_clips_are_counted_once(clips: Listing, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, really = [], frames.open
+    monkeypatch.setattr(frames, "open", lambda path, *size: (opened.append(Path(path).name), really(path, *size))[1])
+    segment = replace(clips.entries[2], first=3, frames=9)
+    data = open_clips(replace(clips, entries=(*clips.entries, segment)))
+    size = len(pickle.dumps(data))
+    assert [data.length(place) for place in range(4)] == [5, 6, 7, 4]
+    assert opened == ["0", "1", "2", "2"]
+    for epoch in range(3):
+        for place in range(4):
+            data.frame_numbers(place, (0, epoch))
+    assert len(opened) == 4
+    there = pickle.loads(pickle.dumps(data))  # as it travels to a worker
+    assert [there.length(place) for place in range(4)] == [5, 6, 7, 4]
+    assert len(pickle.dumps(data)) == size
+    data = open_clips(clips)
+    data.draw([2, 0], seed=0, epoch=0)
+    assert (data.length(0), data.length(2), opened[4:]) == (5, 7, ["2", "0"])  # to read them, not to count them

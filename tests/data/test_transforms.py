@@ -1,6 +1,7 @@
 """Transforms: CLIP's own resizing, annotations that follow the pixels, randomness of the sample alone."""
 
 from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -61,6 +62,13 @@ def test_normalises_exactly() -> None:
     assert image.dtype == torch.float32
     expected = (batch.image / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
     torch.testing.assert_close(image, expected, rtol=0, atol=2e-6)
+
+
+def test_of_a_tower_it_is_the_towers() -> None:
+    tower = SimpleNamespace(image_size=32, mean=MEAN, std=STD)
+    assert_equal(Transform.of(tower)(raw()), Transform(32, MEAN, STD)(raw()))
+    train = Transform.of(tower, train=True, augmentation=STRONG)
+    assert_equal(train(raw()), Transform(32, MEAN, STD, True, STRONG)(raw()))
 
 
 def test_keeps_the_centre_of_a_wide_image() -> None:

@@ -110,7 +110,7 @@ def test_a_cache_folder_that_cannot_be_written_costs_nothing_but_the_cache(run, 
     cache.write_text("a file where the folder should be")
     assert run(questions(2)).made == 2
     assert len(descriptions.load(out)) == 2
-    assert "set FER_CACHE to one that can" in caplog.text
+    assert "set FER_CACHE to a folder that can be written to" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """The texts themselves: complete, short enough for CLIP, and true to the action units that they name."""
 
+from importlib.resources import files
+
 import open_clip
 import pytest
 import snowballstemmer
 import torch
+import yaml
 
 from fer_core import data, prompts
 from fer_core.data import layout
@@ -14,6 +17,21 @@ from fer_core.faces.action_units import BILATERAL
 CLASSES = prompts.class_names()
 CONTEXT_LENGTH = 77
 stem = snowballstemmer.stemmer("english").stemWord
+
+
+def read(name):
+    """A file of texts, with what it says of them beside what methods are given."""
+    return yaml.safe_load(files(prompts).joinpath(name).read_text(encoding="utf-8"))
+
+
+def described_units(name):
+    """Which words of a class's description stand for which action unit."""
+    return read("descriptions.yaml")["classes"][name]["units"]
+
+
+def test_every_set_of_templates_names_its_source():
+    for texts in read("templates.yaml").values():
+        assert len(texts["source"]) > 10
 
 
 def lengths(texts):
@@ -89,10 +107,11 @@ def test_positive_and_negative_texts_differ_by_one_word():
 
 
 def test_synonyms_belong_to_one_class_alone():
-    owners = {}
+    owners, classes = {}, read("classes.yaml")["classes"]
     for name in CLASSES:
-        assert len(prompts.synonyms(name)) >= 2
-        assert len(prompts.synonyms(name, "adjective")) >= 2
+        synonyms = classes[name]["synonyms"]
+        assert len(synonyms["noun"]) >= 2
+        assert len(synonyms["adjective"]) >= 2
         for word in prompts.vocabulary([name]):
             assert word == word.lower().strip()
             assert owners.setdefault(word, name) == name
@@ -109,7 +128,7 @@ def weights(name):
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_description_names_the_units_of_most_weight_and_no_others(name):
-    described, weight = prompts.described_units(name), weights(name)
+    described, weight = described_units(name), weights(name)
     heavy = {code for code, value in weight.items() if value >= 0.5 * max(weight.values())}
     assert heavy <= set(described)
     assert set(described) <= set(weight)
@@ -118,7 +137,7 @@ def test_a_description_names_the_units_of_most_weight_and_no_others(name):
 @pytest.mark.parametrize("name", CLASSES)
 def test_the_words_of_a_unit_stand_in_the_description_and_mean_that_unit(name):
     text = prompts.class_descriptions([name])[0].lower()
-    for code, words in prompts.described_units(name).items():
+    for code, words in described_units(name).items():
         assert words.lower() in text
         unit = next(each for each in ACTION_UNITS if each.code == BILATERAL.get(code, (code,))[0])
         ours, facs = (
@@ -132,12 +151,12 @@ def test_a_description_is_nearest_to_the_prototype_of_its_own_class():
     target = expressions.prototypes(tuple(named))
     described = torch.zeros_like(target)
     for row, name in enumerate(named):
-        for code in prompts.described_units(name):
+        for code in described_units(name):
             for side in BILATERAL.get(code, (code,)):
                 described[row, CODES.index(side)] = 1.0
     likeness = torch.nn.functional.normalize(described, dim=1) @ torch.nn.functional.normalize(target, dim=1).T
     assert likeness.argmax(dim=1).tolist() == list(range(len(named)))
-    assert prompts.described_units("neutral") == {}
+    assert described_units("neutral") == {}
 
 
 # Action units of CLIP-AU.

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from asking import answer, picture_file
 from hostile import bomb
+from known import KnownFaces
 from PIL import Image
 
 from fer_core import predicting
 from fer_core.data import images
 from fer_core.data.alignment import Alignment
-from fer_core.data.faces_in_images import FacePlacer, FoundFace, KnownFaces
+from fer_core.data.faces_in_images import FacePlacer, FoundFace
 from fer_core.predicting import Predictor
 from fer_core.widgets.camera import camera
 
