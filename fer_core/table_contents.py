@@ -43,7 +43,7 @@ def _trained_on(dataset: str, **options: Any) -> Overrides:
 #: As many faces as the ablations train on; as short a training needs one evaluation, and no half precision.
 _SOME: Overrides = (("train_on.limit.train", 2000), ("training.evaluate_every", 5), ("training.precision", "fp32"))
 
-#: What the rows of MPA-FER's ablations have in common.
+#: What the rows of MPA-FER's ablations have in common, and columns of wrong labels.
 _QUARTER: Overrides = (("data.limit.train", 2000), *_SOME[1:])
 
 _GENERALITY = (
