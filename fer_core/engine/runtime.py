@@ -66,8 +66,9 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error tells that a batch was too large for the device or the machine."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # The CPU's allocator has no exception of its own.
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    # The CPU's allocator has no exception of its own, nor has cuBLAS where it finds no room for its workspace.
+    said = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in said)
 
 
 @contextmanager

@@ -157,6 +157,7 @@ class Stepper:
                 else:
                     raise
             # Outside of the handler, whose traceback still holds the tensors of the failed try.
+            _let_go(self.method)
             self.optimizer.zero_grad(set_to_none=True)
             torch.set_rng_state(before)
             if before_on_device is not None:
@@ -249,6 +250,31 @@ class Stepper:
             means = groups["average"]
             self.average.mean = [spread(means[str(place)], weight) for place, weight in enumerate(self.trained)]
             self.average.steps = plain["averaged"]
+
+
+def _let_go(method: nn.Module) -> None:
+    """Detaches what a method remembers of its last pass: through its graph it would hold all of that pass' tensors."""
+    for part in method.modules():
+        for name, value in list(vars(part).items()):
+            if (kept := _detached(value)) is not value:
+                vars(part)[name] = kept
+
+
+def _detached(value: Any) -> Any:
+    """A tensor, or a container of tensors, without its graph; the value itself where there is none."""
+    if isinstance(value, Tensor):
+        return value if value.grad_fn is None else value.detach()
+    if isinstance(value, dict):
+        for key, member in value.items():
+            if (kept := _detached(member)) is not member:
+                value[key] = kept
+    elif isinstance(value, list):
+        value[:] = map(_detached, value)
+    elif isinstance(value, tuple):
+        members = [_detached(member) for member in value]
+        if any(kept is not member for kept, member in zip(members, value, strict=True)):
+            return type(value)(*members) if hasattr(value, "_fields") else type(value)(members)
+    return value
 
 
 def _of_compiler(error: Exception) -> bool:
