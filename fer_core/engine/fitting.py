@@ -274,8 +274,9 @@ def fit(
 
     Two fits with one seed on one machine give bit-equal weights and predictions, provided that the method's first
     weights are equal too (see :func:`~fer_core.engine.runtime.seed_everything`), and so does a fit that was stopped or
-    killed and started again with its checkpoint. Started by ``accelerate launch`` or ``torchrun``, its processes share
-    every batch and together take the steps that one would.
+    killed and started again with its checkpoint. On CUDA they agree to rounding, but not to the bit, where training
+    goes back through fused attention (see :func:`~fer_core.engine.runtime.deterministic`). Started by ``accelerate
+    launch`` or ``torchrun``, its processes share every batch and together take the steps that one would.
 
     Args:
         method: Moved to ``device``.
