@@ -308,6 +308,8 @@ def fit(
     used = processes.device
     if training.precision == "fp16" and used.type not in ("cpu", "cuda"):
         raise UserError(f"precision: expected bf16 or fp32 on {used.type}, got fp16; set training.precision")
+    if processes.main:
+        _warn_of_emulation(training.precision, used)
     runtime.seed_everything(seed)
     if used.type == "cuda":
         torch.cuda.reset_peak_memory_stats(used)
@@ -346,3 +348,10 @@ def fit(
         peak_memory=runtime.peak_memory(used),
         **trainer.course.kept,
     )
+
+
+def _warn_of_emulation(precision: str, device: torch.device) -> None:
+    """Says where a GPU has no units for bf16, such as a T4: torch then computes by other means, slowly."""
+    if precision != "bf16" or device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False):
+        return
+    logger.warning("this GPU only emulates bf16, which is slow; --set training.precision=fp16 is faster here")

@@ -515,6 +515,28 @@ def test_cublas_is_asked_for_determinism_before_it_starts() -> None:
         assert done.stdout.strip() == expected
 
 
+@pytest.mark.parametrize(
+    ("precision", "device", "units", "told"),
+    [("bf16", "cuda", False, True), ("bf16", "cuda", True, False), ("fp16", "cuda", False, False),
+     ("bf16", "cpu", False, False)],
+)  # fmt: skip
+def test_says_where_bf16_is_only_emulated(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, precision: Any, device: str, units: bool,
+    told: bool,
+) -> None:  # fmt: skip
+    def supported(including_emulation: bool = True) -> bool:
+        return units or including_emulation
+
+    def stopped(seed: int) -> None:
+        raise UserError("far enough")
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    monkeypatch.setattr(runtime, "seed_everything", stopped)
+    with pytest.raises(UserError, match="far enough"):
+        engine.fit(Toy(), TRAIN, None, None, Training(precision=precision), seed=0, device=device, progress=False)
+    assert ("--set training.precision=fp16" in caplog.text) is told
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
