@@ -85,7 +85,6 @@ class _Trainer:
         self.method, self.training, self.seed, self.processes = method, training, seed, processes
         self.report = report
         self.course = Course()
-        self.name = type(method).__name__  # sharding changes the class
         self.keeper = Keeper(path, every, processes, self.course)
 
     def timed(self, phase: str, action: Callable[[], Item]) -> Item:
@@ -143,7 +142,7 @@ class _Trainer:
         splits = [self.source.dataset, *(source.dataset for source in self.held_out.values() if source is not None)]
         return config.digest(
             {
-                "method": self.name,
+                "method": type(self.method).__name__,
                 "config": getattr(self.method, "config", None),
                 "weights": self.method.clip.weights,
                 "training": {key: value for key, value in config.plain(self.training).items() if key != "workers"},
@@ -174,7 +173,8 @@ class _Trainer:
             self.report.step(done + 1, parts, self.stepper.lr)
             self.keeper.look_up()
         if not state.ended:
-            self.method.end_epoch(state.epoch, training.epochs)
+            with self.processes.gathered(self.stepper.losses, changed=True):
+                self.method.end_epoch(state.epoch, training.epochs)
             state.ended = True
         return {
             "epoch": state.epoch,
@@ -197,18 +197,16 @@ class _Trainer:
                 yield batch
 
         def predicted() -> Predictions:
-            try:
+            with self.processes.gathered(self.stepper.losses):
                 # Another data set's classes may be asked of what was trained on this one.
                 method = self.method.for_classes(source.dataset.classes)
                 return evaluate_shares(method, watched(), source.samples, self.processes, precision)
-            finally:
-                self.processes.reshard(self.method)
 
         return self.timed("evaluation", predicted)
 
     def end_epoch(self, row: dict[str, Any]) -> None:
         """Evaluates where that is due, keeps the weights if they are to be selected, and goes to the next epoch."""
-        state, average = self.course.state, getattr(self.stepper, "average", None)
+        state, average = self.course.state, self.stepper.average
         due = state.epoch == self.training.epochs or state.epoch % self.training.evaluate_every == 0
         with average.used() if average is not None and state.epoch else nullcontext():
             made = {name: self.predictions(split) if due else None for name, split in self.held_out.items()}
@@ -326,6 +324,7 @@ def fit(
                 report.say(told)
             with trainer.keeper.preemption if path is not None else nullcontext():
                 trainer.run()
+            processes.unshard(trainer.stepper.losses)
             method.eval()
     except TrainingError as error:
         there = path is not None and path.is_file()
