@@ -7,6 +7,7 @@ import inspect
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from fer_core.errors import UserError
+
+#: How long a process waits for others: one alone may encode a data set in the meantime.
+_PATIENCE = timedelta(days=1)
 
 
 class Processes:
@@ -35,12 +39,13 @@ class Processes:
         self._accelerator: Any = None
         if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
             return
-        from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
         # Precision is the engine's own matter: Accelerate fixes one for the life of a process.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # an expert that no sample was sent to
+        patient = InitProcessGroupKwargs(timeout=_PATIENCE)
         self._accelerator = Accelerator(
-            mixed_precision="no", cpu=device.type == "cpu", device_placement=False, kwargs_handlers=[unused]
+            mixed_precision="no", cpu=device.type == "cpu", device_placement=False, kwargs_handlers=[unused, patient]
         )
         self.count, self.index = self._accelerator.num_processes, self._accelerator.process_index
         self.device = self._accelerator.device
@@ -181,12 +186,27 @@ class Processes:
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """The main process runs the block before the others: what it leaves in the cache folder, they find."""
-        if not self.main:
-            self.wait()
-        yield
+        """The main process runs the block before the others: what it leaves in the cache folder, they find.
+
+        Raises:
+            UserError: If the main process' block raised one: then the others raise it, too, and do not run theirs.
+            RuntimeError: On the others, if the main process' block raised anything else.
+        """
         if self.main:
-            self.wait()
+            failure: UserError | RuntimeError | None = None
+            try:
+                yield
+            except BaseException as error:
+                own = isinstance(error, UserError)
+                failure = UserError(str(error)) if own else RuntimeError(f"the main process failed: {error!r}")
+                raise
+            finally:
+                self.gather(failure)  # also where it fails: the others wait for it
+            return
+        failure = self.gather(None)[0]
+        if failure is not None:
+            raise failure
+        yield
 
 
 def spread(value: Tensor, target: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Two processes do what one does."""
 
+import json
 import os
 import signal
 import socket
@@ -150,6 +151,24 @@ def test_one_process_needs_nothing() -> None:
     assert torch.equal(alone.sum(torch.ones(2)), torch.ones(2))
     with alone.main_first(), alone.no_sync(module):
         alone.wait()
+
+
+def test_processes_talk(fresh_cache: Path, tmp_path: Path) -> None:
+    command = started_by(2, [str(HELPERS / "talks.py"), str(tmp_path)])
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(fresh_cache), timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    main, other = (json.loads((tmp_path / f"{index}.json").read_text()) for index in range(2))
+    # The other one neither waits for ever, nor does again what has failed.
+    assert (main["user"], other["user"]) == ("UserError True: the disk is full", "UserError False: the disk is full")
+    assert main["other"] == "OSError True: gone"
+    assert other["other"] == "RuntimeError False: the main process failed: OSError('gone')"
+    for told in (main, other):
+        assert told["full"] == ["Pixels", "Pixels"]
+        assert (told["room"], told["sum"], told["patient"]) == ("Features", 2.0, True)
+        assert told["spread"] == {
+            "kinds": ["DTensor", "Parameter"], "changed False": [3.0, 4.0, 0.0], "changed True": [4.0, 5.0, 1.0],
+            "clipped": [1.5, 2.0, 0.0, 6.0], "none": True,
+        }  # fmt: skip
 
 
 def test_spreading_says_which_torch_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
