@@ -85,7 +85,6 @@ class _Trainer:
         self.method, self.training, self.seed, self.processes = method, training, seed, processes
         self.report = report
         self.course = Course()
-        self.name = type(method).__name__  # sharding changes the class
         self.keeper = Keeper(path, every, processes, self.course)
 
     def timed(self, phase: str, action: Callable[[], Item]) -> Item:
@@ -143,7 +142,7 @@ class _Trainer:
         splits = [self.source.dataset, *(source.dataset for source in self.held_out.values() if source is not None)]
         return config.digest(
             {
-                "method": self.name,
+                "method": type(self.method).__name__,
                 "config": getattr(self.method, "config", None),
                 "weights": self.method.clip.weights,
                 "training": {key: value for key, value in config.plain(self.training).items() if key != "workers"},
@@ -174,7 +173,8 @@ class _Trainer:
             self.report.step(done + 1, parts, self.stepper.lr)
             self.keeper.look_up()
         if not state.ended:
-            self.method.end_epoch(state.epoch, training.epochs)
+            with self.processes.gathered(self.stepper.losses, changed=True):
+                self.method.end_epoch(state.epoch, training.epochs)
             state.ended = True
         return {
             "epoch": state.epoch,
@@ -197,18 +197,16 @@ class _Trainer:
                 yield batch
 
         def predicted() -> Predictions:
-            try:
+            with self.processes.gathered(self.stepper.losses):
                 # Another data set's classes may be asked of what was trained on this one.
                 method = self.method.for_classes(source.dataset.classes)
                 return evaluate_shares(method, watched(), source.samples, self.processes, precision)
-            finally:
-                self.processes.reshard(self.method)
 
         return self.timed("evaluation", predicted)
 
     def end_epoch(self, row: dict[str, Any]) -> None:
         """Evaluates where that is due, keeps the weights if they are to be selected, and goes to the next epoch."""
-        state, average = self.course.state, getattr(self.stepper, "average", None)
+        state, average = self.course.state, self.stepper.average
         due = state.epoch == self.training.epochs or state.epoch % self.training.evaluate_every == 0
         with average.used() if average is not None and state.epoch else nullcontext():
             made = {name: self.predictions(split) if due else None for name, split in self.held_out.items()}
@@ -274,8 +272,9 @@ def fit(
 
     Two fits with one seed on one machine give bit-equal weights and predictions, provided that the method's first
     weights are equal too (see :func:`~fer_core.engine.runtime.seed_everything`), and so does a fit that was stopped or
-    killed and started again with its checkpoint. Started by ``accelerate launch`` or ``torchrun``, its processes share
-    every batch and together take the steps that one would.
+    killed and started again with its checkpoint. On CUDA they agree to rounding, but not to the bit, where training
+    goes back through fused attention (see :func:`~fer_core.engine.runtime.deterministic`). Started by ``accelerate
+    launch`` or ``torchrun``, its processes share every batch and together take the steps that one would.
 
     Args:
         method: Moved to ``device``.
@@ -307,6 +306,8 @@ def fit(
     used = processes.device
     if training.precision == "fp16" and used.type not in ("cpu", "cuda"):
         raise UserError(f"precision: expected bf16 or fp32 on {used.type}, got fp16; set training.precision")
+    if processes.main:
+        _warn_of_emulation(training.precision, used)
     runtime.seed_everything(seed)
     if used.type == "cuda":
         torch.cuda.reset_peak_memory_stats(used)
@@ -323,6 +324,7 @@ def fit(
                 report.say(told)
             with trainer.keeper.preemption if path is not None else nullcontext():
                 trainer.run()
+            processes.unshard(trainer.stepper.losses)
             method.eval()
     except TrainingError as error:
         there = path is not None and path.is_file()
@@ -345,3 +347,10 @@ def fit(
         peak_memory=runtime.peak_memory(used),
         **trainer.course.kept,
     )
+
+
+def _warn_of_emulation(precision: str, device: torch.device) -> None:
+    """Says where a GPU has no units for bf16, such as a T4: torch then computes by other means, slowly."""
+    if precision != "bf16" or device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False):
+        return
+    logger.warning("this GPU only emulates bf16, which is slow; --set training.precision=fp16 is faster here")

@@ -1,7 +1,6 @@
 """What a training asks of the machine: seeds, determinism, precision, memory; and its learning-rate schedule."""
 
 import math
-import os
 import random
 import resource
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.utils.deterministic
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -66,13 +66,21 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error tells that a batch was too large for the device or the machine."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # The CPU's allocator has no exception of its own.
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    # The CPU's allocator has no exception of its own, nor has cuBLAS where it finds no room for its workspace.
+    said = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in said)
 
 
 @contextmanager
 def deterministic(wanted: bool = True) -> Iterator[None]:
-    """Deterministic algorithms where torch has them (it warns where it has not), and the old settings afterwards."""
+    """Deterministic algorithms where torch has them (it warns where it has not), and the old settings afterwards.
+
+    On CUDA the backward passes of fused attention have no deterministic form in torch: what trains through a tower
+    agrees there from run to run to rounding, but not to the bit, unless attention runs in its plain form
+    (``sdpa_kernel(SDPBackend.MATH)``). ``CUBLAS_WORKSPACE_CONFIG``, which cuBLAS asks for, is set when ``fer_core`` is
+    imported. Fresh memory is not filled with NaN, as torch does by default then: that costs time, and changes only what
+    reads memory that nothing has written.
+    """
     if not wanted:
         yield
         return
@@ -81,14 +89,17 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
     benchmark = torch.backends.cudnn.benchmark
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
+    settings: Any = torch.utils.deterministic
+    filled = settings.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    settings.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
+        settings.fill_uninitialized_memory = filled
 
 
 @contextmanager

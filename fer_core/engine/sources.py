@@ -149,7 +149,9 @@ class Features(Source):
             "std": transform.std.flatten().tolist(),
             "patches": patches, "precision": precision, "device": self.device.type,
         }  # fmt: skip
-        with torch.no_grad(), autocast(self.device, precision):
+        key = f"features-{config.digest({**made_from, **self._made_from()})}"
+        # All of it in turn: processes that fail before they meet could not tell each other.
+        with self.processes.main_first(), torch.no_grad(), autocast(self.device, precision):
             shape = self._tokens(clip, next(self._images(pixels))[:1], patches).shape[1:]
 
             def fill(array: np.ndarray) -> None:
@@ -162,10 +164,8 @@ class Features(Source):
                         told = done / len(array)
                         logger.info("encoded %d of %d images of %s", done, len(array), self.dataset.name)
 
-            key = f"features-{config.digest({**made_from, **self._made_from()})}"
-            with self.processes.main_first():
-                otherwise = "set training.cache_features=false"
-                self._stored = cache.built_array(key, (self._rows(), *shape), np.float32, fill, otherwise)
+            otherwise = "set training.cache_features=false"
+            self._stored = cache.built_array(key, (self._rows(), *shape), np.float32, fill, otherwise)
 
     def _made_from(self) -> dict[str, Any]:
         """What else the store's name stands for."""
@@ -280,7 +280,8 @@ def _features(tokens: Tensor) -> ImageFeatures:
 def encoded(pixels: Pixels, clip: Any, patches: bool, precision: str, drawn: bool = False) -> Source:
     """The features of a split, or its pixels where the features find no room.
 
-    Of joined data sets, each is encoded whole; pixels stand for them where frames are drawn.
+    Of joined data sets, each is encoded whole; pixels stand for them where frames are drawn. All processes get the
+    same: pixels, if one of them finds no room.
 
     Args:
         pixels: The un-augmented split.
@@ -293,8 +294,14 @@ def encoded(pixels: Pixels, clip: Any, patches: bool, precision: str, drawn: boo
         parts = [encoded(pixels.of(dataset), clip, patches, precision, drawn) for dataset, _ in pixels.dataset.parts]
         stored = [part for part in parts if type(part) is Features]
         return JoinedFeatures(pixels.dataset, stored) if len(stored) == len(parts) else pixels
+    source, failure = pixels, None
     try:
-        return (FrameFeatures if drawn else Features)(pixels, clip, patches, precision)
+        source = (FrameFeatures if drawn else Features)(pixels, clip, patches, precision)
     except UserError as error:
-        logger.warning("features are not kept, and encoded again in every epoch: %s", error)
-        return pixels
+        failure = str(error)
+    # One process' disk may be full and another's not: on pixels and features they would not train alike.
+    failures = [told for told in pixels.processes.gather(failure) if told is not None]
+    if not failures:
+        return source
+    logger.warning("features are not kept, and encoded again in every epoch: %s", failures[0])
+    return pixels

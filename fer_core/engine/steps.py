@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from fer_core.batch import Batch
 from fer_core.engine import checkpoints
-from fer_core.engine.processes import Processes, spread
+from fer_core.engine.processes import Processes, clip_gradients, spread
 from fer_core.engine.runtime import autocast, out_of_memory
 from fer_core.engine.training import Training, TrainingError
 
@@ -88,36 +89,47 @@ class Stepper:
 
     Attributes:
         trained: The trained parameters, in the optimiser's order; empty where there is nothing to train.
+        losses: What is trained, as one module; with ``training.shard`` its trained parameters are spread.
+        average: Of the trained weights, where that is asked for.
         parts: Parts that a batch is computed in now: ``training.accumulate``, or more once memory ran out.
+
+    Raises:
+        UserError: If weights are to be spread, and this torch cannot do so.
     """
 
     def __init__(self, method: "Method", training: Training, processes: Processes) -> None:
         self.method, self.training, self.processes = method, training, processes
         self.device = processes.device
         self.parts = training.accumulate
-        self.sharded = training.shard and processes.count > 1
-        if self.sharded:
-            processes.shard(method)
+        self.losses = Losses(method)
+        self.average: Average | None = None
         groups = method.parameter_groups(training.lr, training.weight_decay)
-        self.trained: list[Tensor] = [parameter for group in groups for parameter in group["params"]]
+        self.trained = _members(groups)
+        self.sharded = training.shard and processes.count > 1 and bool(self.trained)
+        if self.sharded:
+            processes.shard(self.losses, self.trained)
+            groups = _by_kind(method.parameter_groups(training.lr, training.weight_decay))
+            self.trained = _members(groups)
         if not self.trained:
             return
         self.module = self._wrapped(training.compile)
         self.optimizer = self._optimizer(groups)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "fp16")
-        self.average = None if training.ema is None else Average(self.trained, training.ema)
+        if training.ema is not None:
+            self.average = Average(self.trained, training.ema)
 
     def _optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         training = self.training
         fused = self.device.type in ("cpu", "cuda")
         if training.optimizer == "sgd":
+            fused = fused and not self.sharded  # which torch has for AdamW alone
             return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum, fused=fused)
         return torch.optim.AdamW(groups, lr=training.lr, betas=training.betas, fused=fused)
 
     def _wrapped(self, compiled: bool) -> Any:
         self.compiled = compiled
-        losses: Any = torch.compile(Losses(self.method)) if compiled else Losses(self.method)
+        losses: Any = torch.compile(self.losses) if compiled else self.losses
         return losses if self.sharded else self.processes.wrap(losses)
 
     @property
@@ -157,6 +169,7 @@ class Stepper:
                 else:
                     raise
             # Outside of the handler, whose traceback still holds the tensors of the failed try.
+            _let_go(self.method)
             self.optimizer.zero_grad(set_to_none=True)
             torch.set_rng_state(before)
             if before_on_device is not None:
@@ -165,7 +178,10 @@ class Stepper:
         self._check(parts, batch, where)
         if self.training.gradient_clip is not None:
             self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.trained, self.training.gradient_clip)
+            if self.sharded:
+                clip_gradients(self.trained, self.training.gradient_clip, self.processes)
+            else:
+                torch.nn.utils.clip_grad_norm_(self.trained, self.training.gradient_clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
@@ -175,18 +191,24 @@ class Stepper:
     def _gradients(self, batch: Batch, weight: float) -> dict[str, float]:
         """Leaves the batch's gradients on the parameters; gives the loss' parts."""
         self.optimizer.zero_grad(set_to_none=True)
+        if self.sharded:
+            # What a method gathers while it trains; where weights are not spread, torch shares it.
+            names = dict(self.method.named_parameters())
+            self.processes.share([value for name, value in self.method.state_dict().items() if name not in names])
         chunks = torch.arange(len(batch)).tensor_split(min(self.parts, len(batch)))
         names, values = [], []
         for place, chosen in enumerate(chunks, 1):
             chunk = batch if len(chunks) == 1 else batch.take(chosen)
             share = weight * len(chunk) / len(batch)
-            alone = place < len(chunks) and not self.sharded  # shards are summed at once: no process could hold them
-            with self.processes.no_sync(self.module) if alone else nullcontext():
+            held = self.losses if self.sharded else self.module
+            with self.processes.no_sync(held) if place < len(chunks) else nullcontext():
                 with autocast(self.device, self.training.precision):
                     losses = self.module(chunk)
                 names = list(losses)
                 values.append(share * torch.stack([part.detach().float() for part in losses.values()]))
                 self.scaler.scale(share * losses["loss"]).backward()
+        if self.sharded:
+            self.processes.average_gradients([each for each in self.trained if not isinstance(each, DTensor)])
         # One transfer for all parts; on a GPU each would wait for the device.
         told = self.processes.sum(torch.stack(values).sum(0)) / self.processes.count
         return dict(zip(names, told.tolist(), strict=True))
@@ -249,6 +271,46 @@ class Stepper:
             means = groups["average"]
             self.average.mean = [spread(means[str(place)], weight) for place, weight in enumerate(self.trained)]
             self.average.steps = plain["averaged"]
+
+
+def _let_go(method: nn.Module) -> None:
+    """Detaches what a method remembers of its last pass: through its graph it would hold all of that pass' tensors."""
+    for part in method.modules():
+        for name, value in list(vars(part).items()):
+            if (kept := _detached(value)) is not value:
+                vars(part)[name] = kept
+
+
+def _detached(value: Any) -> Any:
+    """A tensor, or a container of tensors, without its graph; the value itself where there is none."""
+    if isinstance(value, Tensor):
+        return value if value.grad_fn is None else value.detach()
+    if isinstance(value, dict):
+        for key, member in value.items():
+            if (kept := _detached(member)) is not member:
+                value[key] = kept
+    elif isinstance(value, list):
+        value[:] = map(_detached, value)
+    elif isinstance(value, tuple):
+        members = [_detached(member) for member in value]
+        if any(kept is not member for kept, member in zip(members, value, strict=True)):
+            return type(value)(*members) if hasattr(value, "_fields") else type(value)(members)
+    return value
+
+
+def _members(groups: list[dict[str, Any]]) -> list[Tensor]:
+    """All parameters of an optimiser's groups."""
+    return [parameter for group in groups for parameter in group["params"]]
+
+
+def _by_kind(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The groups, parameters that are spread first and those that are whole apart: torch updates no mixture."""
+    parts = [
+        {**group, "params": [each for each in group["params"] if isinstance(each, DTensor) is spread_out]}
+        for spread_out in (True, False)
+        for group in groups
+    ]
+    return [group for group in parts if group["params"]]
 
 
 def _of_compiler(error: Exception) -> bool:

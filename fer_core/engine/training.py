@@ -41,10 +41,11 @@ class Training:
         patience: With selection "validation": stop after so many epochs without a new best; None never does.
         cache_features: Encode each split once and train on the features, where the method's image tower is frozen and
             nothing in a training sample is random. They are kept in the cache folder.
-        deterministic: Ask torch for deterministic algorithms; on a GPU some are slower.
+        deterministic: Ask torch for deterministic algorithms; on a GPU some are slower, and fused attention has none.
         compile: Run the method through ``torch.compile``, or plainly where that fails.
-        shard: With several processes, spread weights and moments over them instead of copying them to each: for
-            models that one device does not hold.
+        shard: With several processes, spread trained weights, their moments and their average over them instead of
+            copying them to each, where these fill a device. Frozen weights, activations, and trained numbers without a
+            dimension stay whole on each; during a step, so do trained weights and their gradients. Needs torch 2.7.
         channels_last: Keep images and convolutions with their channels last, which some GPUs prefer.
         workers: Processes that prepare batches.
         augmentation: Random changes of training images.

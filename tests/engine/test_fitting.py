@@ -1,7 +1,10 @@
 """The engine on a toy method: closed forms, determinism, selection, caches, failures."""
 
 import math
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +21,7 @@ from fer_core import config, engine
 from fer_core.batch import Batch
 from fer_core.data import Augmentation, Transform, loader, subset
 from fer_core.data.loading import order
-from fer_core.engine import Training, TrainingError
+from fer_core.engine import Training, TrainingError, runtime
 from fer_core.errors import UserError
 
 # The schedule
@@ -489,6 +492,49 @@ def test_trains_elsewhere_as_on_the_cpu(cached: bool, optimizer: Any) -> None:
     for name, value in moved.state_dict().items():
         assert isinstance(value, Elsewhere)
         torch.testing.assert_close(value.inner, toy.state_dict()[name])
+
+
+def test_deterministic_leaves_fresh_memory_as_it_is() -> None:
+    """Filling it is torch's default then, and costs time."""
+    settings = torch.utils.deterministic
+    assert settings.fill_uninitialized_memory
+    with runtime.deterministic():
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not settings.fill_uninitialized_memory
+    assert settings.fill_uninitialized_memory
+    with runtime.deterministic(False):
+        assert settings.fill_uninitialized_memory
+
+
+def test_cublas_is_asked_for_determinism_before_it_starts() -> None:
+    script = "import os, fer_core; print(os.environ['CUBLAS_WORKSPACE_CONFIG'])"
+    plain = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
+    for given, expected in (({}, ":4096:8"), ({"CUBLAS_WORKSPACE_CONFIG": ":16:8"}, ":16:8")):
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, env={**plain, **given}, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == expected
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "units", "told"),
+    [("bf16", "cuda", False, True), ("bf16", "cuda", True, False), ("fp16", "cuda", False, False),
+     ("bf16", "cpu", False, False)],
+)  # fmt: skip
+def test_says_where_bf16_is_only_emulated(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, precision: Any, device: str, units: bool,
+    told: bool,
+) -> None:  # fmt: skip
+    def supported(including_emulation: bool = True) -> bool:
+        return units or including_emulation
+
+    def stopped(seed: int) -> None:
+        raise UserError("far enough")
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    monkeypatch.setattr(runtime, "seed_everything", stopped)
+    with pytest.raises(UserError, match="far enough"):
+        engine.fit(Toy(), TRAIN, None, None, Training(precision=precision), seed=0, device=device, progress=False)
+    assert ("--set training.precision=fp16" in caplog.text) is told
 
 
 @pytest.mark.gpu

@@ -1,19 +1,23 @@
 """One step: parts of a batch, a batch too large for memory, a compiler that fails, averaged weights."""
 
+import gc
 import logging
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_clip
 from toy import TEST, TRAIN, VALIDATION, Tower, Toy, fitted, same, weights
 
-from fer_core import engine
+from fer_core import engine, models
 from fer_core.batch import Batch
 from fer_core.data import Transform, loader
-from fer_core.engine import Training, TrainingError
-from fer_core.engine.steps import Average, _of_compiler
+from fer_core.engine import Processes, Training, TrainingError
+from fer_core.engine.runtime import out_of_memory
+from fer_core.engine.steps import Average, Stepper, _detached, _of_compiler
 
 SGD = {"epochs": 2, "batch_size": 16, "optimizer": "sgd", "lr": 0.05}
 
@@ -24,6 +28,69 @@ def test_accumulated_parts_equal_the_whole_batch(parts: int) -> None:
     for name, value in weights(whole).items():
         torch.testing.assert_close(weights(toy)[name], value, rtol=1e-5, atol=1e-6)
     assert other.history[-1]["losses"] == pytest.approx(one.history[-1]["losses"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["les-clip", "fine-cliper"])
+def test_a_failed_try_leaves_nothing_of_its_graph(name: str) -> None:
+    """What a method remembers of its last pass would hold it, while the next try starts."""
+    clip = tiny_clip()
+    settings = {"streams": ("frames", "parsing"), "missing": "leave"} if name == "fine-cliper" else {}
+    method = models.build(name, clip, ("anger", "happiness"), settings)
+    saved: list[weakref.ref[torch.Tensor]] = []
+    tries = []
+
+    class Fails(torch.autograd.Function):
+        """Passes on; going back there is no room the first time."""
+
+        @staticmethod
+        def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+            return value.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+            if len(tries) == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return grads[0]
+
+    own = method.losses
+
+    def losses(batch: Batch, output: Any) -> dict[str, torch.Tensor]:
+        return {part: Fails.apply(value) for part, value in own(batch, output).items()}
+
+    def started(*_: Any) -> None:
+        gc.collect()
+        tries.append(sum(kept() is not None for kept in saved))
+
+    def packed(tensor: torch.Tensor) -> torch.Tensor:
+        kept = tensor.detach()  # lives as long as the graph that it is saved in
+        saved.append(weakref.ref(kept))
+        return kept
+
+    method.losses = losses  # pyright: ignore[reportAttributeAccessIssue]
+    method.register_forward_pre_hook(started)
+    stepper = Stepper(method.train(), Training(**SGD), Processes(torch.device("cpu")))
+    batch = Batch(torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 0, 1]), torch.arange(4))
+    if name == "fine-cliper":
+        batch.parsing = torch.zeros(4, 32, 32, dtype=torch.uint8)
+    with torch.autograd.graph.saved_tensors_hooks(packed, lambda tensor: tensor):
+        stepper.step(batch, 1.0, 1.0, "the first step")
+    assert tries[:2] == [0, 0]
+    assert stepper.parts == 2
+
+
+def test_detaches_tensors_in_containers() -> None:
+    weight = torch.ones(2, requires_grad=True)
+    held = {"a": [weight * 2, "text"], "b": (weight * 3, 1)}
+    assert _detached(held) is held
+    assert (held["a"][0].grad_fn, held["b"][0].grad_fn) == (None, None)
+    assert (held["a"][0].tolist(), held["b"][0].tolist(), held["b"][1]) == ([2.0] * 2, [3.0] * 2, 1)
+    assert _detached(weight) is weight
+
+
+def test_a_workspace_that_cublas_cannot_have_counts_as_too_large() -> None:
+    error = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+    assert out_of_memory(error)
+    assert not out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"))
 
 
 class Hungry(Toy):

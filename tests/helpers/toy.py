@@ -1,6 +1,7 @@
 """A toy method and toy faces, to the engine's contract; as a script, one training that a test may kill or multiply."""
 
 import argparse
+import copy
 import json
 import time
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from tiny import stirred, tiny_clip
 from torch import Tensor, nn
 
-from fer_core import config, engine
+from fer_core import config, engine, models
 from fer_core.batch import Batch, ImageFeatures
 from fer_core.data import MemoryDataset
 from fer_core.engine import Training
@@ -102,14 +104,22 @@ def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
     return all(torch.equal(one[name], two[name]) for name in one)
 
 
-class Slow(Toy):
-    """Takes its time, so that a signal finds it at work."""
+def slowed(method: Any, pause: float) -> None:
+    """Lets a method take its time, so that a signal finds it at work."""
+    own = method.losses
 
-    pause = 0.0
+    def losses(batch: Batch, output: Output) -> dict[str, Tensor]:
+        time.sleep(pause)
+        return own(batch, output)
 
-    def losses(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        time.sleep(self.pause)
-        return super().losses(batch, output)
+    method.losses = losses
+
+
+def named(dataset: MemoryDataset) -> MemoryDataset:
+    """The same faces, of expressions that prompts have words for."""
+    other = copy.copy(dataset)
+    other.classes = ("anger", "happiness", "sadness")
+    return other
 
 
 def main() -> None:
@@ -121,24 +131,36 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=300.0)
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--method", default="toy", help="toy, or a method of this library around a tiny CLIP")
+    parser.add_argument("--model", type=json.loads, default={})
+    parser.add_argument("--no-noise", action="store_true")
     chosen = parser.parse_args()
     engine.seed_everything(0)
-    method = Slow(dropout=chosen.dropout)
-    method.pause = chosen.pause
+    splits: Any = (TRAIN, VALIDATION, TEST)
+    if chosen.no_noise:  # of a router, which draws for its own share alone
+        torch.randn_like = torch.zeros_like
+    if chosen.method == "toy":
+        method: Any = Toy(dropout=chosen.dropout)
+    else:
+        splits = tuple(map(named, splits))
+        method = models.build(chosen.method, tiny_clip(), splits[0].classes, chosen.model)
+        method = stirred(method, 0.05).train()  # adapters that start at nothing have no gradients yet
+    slowed(method, chosen.pause)
     training = config.build(Training, chosen.training, "training")
     print("ready", flush=True)
     try:
         fit = engine.fit(
-            method, TRAIN, VALIDATION, TEST, training, seed=0, progress=False, checkpoint=chosen.checkpoint,
+            method, *splits, training, seed=0, progress=False, checkpoint=chosen.checkpoint,
             checkpoint_seconds=chosen.every,
         )  # fmt: skip
     except Stopped as stopped:
         print(stopped, flush=True)
         raise SystemExit(75) from stopped
     processes = engine.Processes(torch.device("cpu"))
-    whole = processes.whole(method.state_dict())
     if processes.main:
-        arrays = {name: value.numpy() for name, value in whole.items()}
+        # Of what fit gives back: whole again where weights were spread.
+        frozen = {name for name, value in method.named_parameters() if not value.requires_grad}
+        arrays = {name: value.numpy() for name, value in method.state_dict().items() if name not in frozen}
         losses = [[row["losses"][name] for name in sorted(row["losses"])] for row in fit.history]
         rates = [row["lr"] for row in fit.history]
         np.savez(chosen.out, logits=fit.test.logits, index=fit.test.index, losses=losses, lr=rates, **arrays)
