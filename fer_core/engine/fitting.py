@@ -117,7 +117,7 @@ class _Trainer:
 
     def _pixels(self, dataset: FaceDataset, augmented: bool = False) -> Pixels:
         clip, training = self.method.clip, self.training
-        transform = Transform(clip.image_size, clip.mean, clip.std, augmented, training.augmentation)
+        transform = Transform.of(clip, augmented, training.augmentation)
         return Pixels(
             dataset, transform, training.batch_size, self.seed, self.processes, training.workers, training.sampling
         )

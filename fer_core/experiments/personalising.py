@@ -123,7 +123,7 @@ def _source(
     split: data.FaceDataset, method: TestTimeMethod, training: engine.Training, seed: int, processes: engine.Processes
 ) -> Source:
     tower = method.source.clip
-    transform = data.Transform(tower.image_size, tower.mean, tower.std, train=False)
+    transform = data.Transform.of(tower)
     pixels = Pixels(split, transform, training.batch_size, seed, processes, training.workers)
     return pixels if method.pixels else encoded(pixels, tower, False, training.precision)
 

@@ -215,7 +215,7 @@ def run(
     if told.personal is not None:
         further, chosen = personalising.scores(test, told.personal)
         selection["test_chosen"] = {"epoch": told.selected_epoch, **chosen}
-    sample = data.Transform(tower.image_size, tower.mean, tower.std, train=False)(test.take([0]), seed, 0).to(target)
+    sample = data.Transform.of(tower)(test.take([0]), seed, 0).to(target)
     record = Record(
         experiment=name,
         method=settings.method,
