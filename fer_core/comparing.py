@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_core import experiments, metrics_subjects, records
+from fer_core import experiments, metrics, metrics_subjects, records
 from fer_core.errors import UserError, unknown
 from fer_core.metrics import Interval
 from fer_core.metrics_subjects import Gain
@@ -54,21 +54,20 @@ def with_settings(found: Iterable[Record], experiment: str, profile: str, overri
     return [record for record in found if fits(record)]
 
 
-def paired(first: Sequence[Record], second: Sequence[Record], resamples: int = 2000, seed: int = 0) -> Gain:
+def paired(first: Sequence[Record], second: Sequence[Record], seed: int = 0) -> Gain:
     """How much more often the second experiment is right, on the same samples, over all seeds of both.
 
-    A sample counts by the share of seeds that are right about it, a person by the mean of their samples, where the data
-    set says who is who: people are drawn, not their pictures, which are alike. Where it does not, samples are drawn.
+    A person counts by the mean of their samples, where the data set says who is who, as pictures of one person are
+    alike. Where it does not, each sample counts as a person would.
 
     Args:
         first: Records of one experiment, any number of seeds.
-        second: Records of another, on the same data.
-        resamples: Number of bootstrap samples.
-        seed: Of the draws.
+        second: Records of another, on the same data; seeds are compared one by one where they are the same.
+        seed: Of the draws of sign flips.
 
     Returns:
-        The mean gain in WAR with its interval, who gains and who loses, and the p-value of an exact or random
-        sign-flip test.
+        The mean gain in WAR with its interval over people (or samples) and seeds, who gains and who loses, and the
+        p-value of an exact or random sign-flip test (:func:`fer_core.metrics_subjects.gain`).
 
     Raises:
         UserError: If a side has no records, or they are not of the same samples.
@@ -81,13 +80,17 @@ def paired(first: Sequence[Record], second: Sequence[Record], resamples: int = 2
             f"expected records of the same samples, got those of {', '.join(sorted({r.dataset for r in everything}))} "
             f"with {len({record.fingerprint for record in everything})} fingerprints; run the older ones again"
         )
+    first, second = (sorted(side, key=lambda record: record.seed) for side in (first, second))
+    same = [record.seed for record in first] == [record.seed for record in second]
     one, two = _right(first), _right(second)
     subjects = first[0].predicted.subjects
     if subjects is not None:
         people, place = np.unique(np.asarray(subjects), return_inverse=True)
         counts = np.bincount(place, minlength=len(people))
-        one, two = (np.bincount(place, weights=right) / counts for right in (one, two))
-    return metrics_subjects.gain(one, two, resamples, seed=seed)
+        one, two = (
+            np.stack([np.bincount(place, weights=right) / counts for right in side]) for side in (one, two)
+        )  # fmt: skip
+    return metrics_subjects.gain(one, two, same, seed=seed)
 
 
 def gain(first: str, second: str, folder: Path | str | None = None) -> Gain | None:
@@ -126,7 +129,7 @@ def gain_of_rows(
     return _gain(sides)
 
 
-def spread(
+def difference(
     first: str, second: str, score: Callable[[Record], float], folder: Path | str | None = None
 ) -> Interval | None:
     """How far a score of the second experiment lies above the first's, where records keep it for the whole test alone.
@@ -138,15 +141,15 @@ def spread(
         folder: As of :func:`current`.
 
     Returns:
-        The difference of the means over seeds, with the smallest and the largest of any two seeds in place of an
-        interval; None where a side has no records.
+        The difference of the means over seeds, and its interval over seeds, paired where they are the same; of other
+        test samples it says nothing. None where a side has no records.
     """
-    sides = [[score(record) for record in current(name, folder=folder)] for name in (first, second)]
-    if not all(sides):
+    sides = [{each.seed: score(each) for each in current(name, folder=folder)} for name in (first, second)]
+    one, two = (np.array([side[seed] for seed in sorted(side)]) for side in sides)
+    if not len(one) or not len(two):
         return None
-    one, two = map(np.array, sides)
-    pairs = two[:, None] - one
-    return Interval(float(pairs.mean()), float(pairs.min()), float(pairs.max()))
+    sources = [two - one] if sides[0].keys() == sides[1].keys() else [one, two]
+    return metrics.t_interval(float(two.mean() - one.mean()), sources)
 
 
 def people(experiment: str, score: str = "war", folder: Path | str | None = None) -> dict[str, float]:
@@ -157,8 +160,15 @@ def people(experiment: str, score: str = "war", folder: Path | str | None = None
         score: ``war``, ``uar`` or ``f1``.
         folder: The folder of records; ``book/records`` by default.
     """
-    told = [record.metrics["by_subject"]["subjects"] for record in current(experiment, folder=folder)]
-    return {who: float(np.mean([each[who][score] for each in told])) for who in told[0]} if told else {}
+    told = list(_people_by_seed(experiment, score, folder).values())
+    return {who: float(np.mean([each[who] for each in told])) for who in told[0]} if told else {}
+
+
+def _people_by_seed(experiment: str, score: str, folder: Path | str | None) -> dict[int, dict[str, float]]:
+    return {
+        record.seed: {who: each[score] for who, each in record.metrics["by_subject"]["subjects"].items()}
+        for record in current(experiment, folder=folder)
+    }
 
 
 def gain_of_people(
@@ -169,18 +179,26 @@ def gain_of_people(
     Args:
         first: Name of a method.
         second: Name of another.
-        datasets: Names of data sets with people; all must have records of both, else the answer is None.
+        datasets: Names of data sets with people; both methods must have records on all, for at least one seed that is
+            the same on all, else the answer is None. Other seeds do not count.
         score: As of :func:`people`.
         folder: As of :func:`people`.
     """
-    sides: list[list[float]] = [[], []]
-    for dataset in datasets:
-        one, two = (people(f"{name}-{dataset}", score, folder) for name in (first, second))
-        if not one or one.keys() != two.keys():
-            return None
-        sides[0] += one.values()
-        sides[1] += [two[who] for who in one]
-    return metrics_subjects.gain(np.array(sides[0]), np.array(sides[1]))
+    sides = []
+    for method in (first, second):
+        found = [_people_by_seed(f"{method}-{dataset}", score, folder) for dataset in datasets]
+        seeds = sorted(set.intersection(*(set(each) for each in found)))
+        sides.append({seed: _joined([each[seed] for each in found]) for seed in seeds})
+    one, two = (list(side.values()) for side in sides)
+    if not one or not two or one[0].keys() != two[0].keys():
+        return None
+    scores = [np.array([[row[who] for who in one[0]] for row in side]) for side in (one, two)]
+    return metrics_subjects.gain(scores[0], scores[1], sides[0].keys() == sides[1].keys())
+
+
+def _joined(found: Sequence[Mapping[str, float]]) -> dict[tuple[int, str], float]:
+    """Scores of the people of several data sets, by the data set's place and who."""
+    return {(place, who): value for place, each in enumerate(found) for who, value in each.items()}
 
 
 def _gain(sides: Iterable[Sequence[Record]]) -> Gain | None:
@@ -189,5 +207,5 @@ def _gain(sides: Iterable[Sequence[Record]]) -> Gain | None:
 
 
 def _right(found: Sequence[Record]) -> np.ndarray:
-    """``(N,)`` the share of records that are right about each sample."""
-    return np.mean([record.predicted.classes == record.predicted.labels for record in found], axis=0)
+    """``(K, N)`` 1 where a record is right about a sample."""
+    return np.stack([record.predicted.classes == record.predicted.labels for record in found]).astype(np.float64)

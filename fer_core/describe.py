@@ -34,15 +34,21 @@ def intervals(found: Mapping[str, Interval], percent: bool = False) -> str:
     return "; ".join(f"{name} {interval(each, percent)}" for name, each in found.items()) + "."
 
 
-def outcome(found: Interval, higher: bool = True) -> str:
-    """Whether a difference has the sign that was claimed: ``held``, ``did not hold``, or ``undecided``.
+def outcome(found: Gain | Interval, margin: float = 0.0) -> str:
+    """Whether a claimed gain is one: ``held``, ``did not hold``, or ``undecided`` with why.
 
     Args:
-        found: The difference with its interval.
-        higher: Whether it was claimed to be above zero.
+        found: The gain. It is decided where its interval lies on one side of zero and, of a paired gain without a
+            margin, also p < 0.05.
+        margin: How much may be lost where the claim is that a score is kept, such as 0.05.
     """
-    low, high = (found.low, found.high) if higher else (-found.high, -found.low)
-    return "held" if low > 0 else "did not hold" if high < 0 else "undecided: the interval holds zero"
+    measured = found.interval if isinstance(found, Gain) else found
+    low, high = measured.low + margin, measured.high + margin
+    if low <= 0 <= high:
+        return f"undecided: the interval holds {f'-{100 * margin:g}' if margin else 'zero'}"
+    if isinstance(found, Gain) and not margin and found.p_value >= 0.05:
+        return f"undecided: p = {found.p_value:.2f}"
+    return "held" if low > 0 else "did not hold"
 
 
 def gain(found: Gain | None) -> str:
@@ -56,17 +62,22 @@ def gain(found: Gain | None) -> str:
     return f"{points(found.interval)}; {sides}; p = {found.p_value:.4f}"
 
 
-def claims(found: Mapping[str, Gain | Interval | None]) -> pd.DataFrame:
-    """Claims that one thing is better than another: what was measured of each, and whether it held.
+def claims(found: Mapping[str, Gain | Interval | None], kept: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """Claims that one thing is better than another: what was measured of each, of how many seeds, whether it held.
 
     Args:
         found: By claim, what one side gains over the other: in WAR, or in the score that the claim names.
+        kept: By claim, how much may be lost, for claims that something is kept.
     """
     rows = {}
     for text, each in found.items():
-        measured = each.interval if isinstance(each, Gain) else each
-        rows[text] = ("not run", "open") if measured is None else (points(measured), outcome(measured))
-    return pd.DataFrame(rows, index=["gain in points", "verdict"]).T
+        if each is None:
+            rows[text] = ("not run", "–", "open")
+            continue
+        measured, seeds = (each.interval, each.seeds) if isinstance(each, Gain) else (each, ("–",))
+        told = " and ".join(dict.fromkeys(map(str, seeds)))
+        rows[text] = (points(measured), told, outcome(each, (kept or {}).get(text, 0.0)))
+    return pd.DataFrame(rows, index=["gain in points", "seeds", "verdict"]).T
 
 
 def efficiency(counted: Mapping[str, tuple[int, int, int]], folder: Path | str | None = None) -> pd.DataFrame:

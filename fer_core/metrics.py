@@ -218,6 +218,28 @@ def interval(
     return Interval(float(score(whole)), *_percentiles(score(counts.reshape(-1, classes, classes)), level))
 
 
+def t_interval(value: float, sources: Sequence[np.ndarray], level: float = 0.95) -> Interval:
+    """An interval of a number that is a sum of means, each over its own draws.
+
+    Args:
+        value: The number.
+        sources: What each mean is over, ``(N,)``, drawn independently of the others.
+        level: Coverage.
+
+    Returns:
+        Student's t by Satterthwaite's degrees of freedom; endless where a mean is over one draw alone.
+    """
+    if any(len(source) < 2 for source in sources):
+        return Interval(value, -np.inf, np.inf)
+    parts = [(float(np.var(source, ddof=1)) / len(source), len(source) - 1) for source in sources]
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return Interval(value, value, value)
+    degrees = variance**2 / sum(part**2 / own for part, own in parts)
+    half = float(stats.t.ppf(0.5 + level / 2, degrees)) * variance**0.5
+    return Interval(value, value - half, value + half)
+
+
 def difference(
     labels: np.ndarray,
     first: np.ndarray,

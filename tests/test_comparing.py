@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fer_core import comparing, experiments, records
 from fer_core.errors import UserError
@@ -51,19 +52,35 @@ def test_the_gain_is_the_difference_of_mean_accuracies_over_seeds():
     assert (same.interval.value, same.p_value) == (0, 1)
 
 
-def test_scores_of_the_whole_test_are_compared_seed_by_seed(tmp_path):
+def test_scores_of_the_whole_test_are_compared_by_seeds(tmp_path):
     def kept(value, seed, name):
         scores = record(drawn(0.5, 0)).metrics
         return record(drawn(0.5, 0), seed, name, metrics={**scores, "generality": {"captions": value}})
 
-    for seed, value in enumerate((0.5, 0.6)):
-        records.write(kept(value, seed, "zero-shot-ferplus"), tmp_path)
-    for seed, value in enumerate((0.1, 0.3, 0.2)):
-        records.write(kept(value, seed, "coop-ferplus"), tmp_path)
+    one, two, three = (0.5, 0.6), (0.1, 0.3, 0.2), (0.4, 0.45)
+    for name, values in (("zero-shot-ferplus", one), ("coop-ferplus", two), ("maple-ferplus", three)):
+        for seed, value in enumerate(values):
+            records.write(kept(value, seed, name), tmp_path)
     captions = lambda each: each.metrics["generality"]["captions"]  # noqa: E731
-    found = comparing.spread("zero-shot-ferplus", "coop-ferplus", captions, tmp_path)
-    assert (found.value, found.low, found.high) == pytest.approx((-0.35, -0.5, -0.2))
-    assert comparing.spread("zero-shot-ferplus", "lora-ferplus", captions, tmp_path) is None
+    found = comparing.difference("zero-shot-ferplus", "coop-ferplus", captions, tmp_path)
+    known = stats.ttest_ind(two, one, equal_var=False).confidence_interval()
+    assert (found.value, found.low, found.high) == pytest.approx((-0.35, known.low, known.high))
+    found = comparing.difference("zero-shot-ferplus", "maple-ferplus", captions, tmp_path)
+    known = stats.ttest_rel(three, one).confidence_interval()
+    assert (found.value, found.low, found.high) == pytest.approx((-0.125, known.low, known.high))
+    assert comparing.difference("zero-shot-ferplus", "lora-ferplus", captions, tmp_path) is None
+
+
+def test_the_same_seeds_are_compared_one_by_one():
+    first = [drawn(0.3, 0), drawn(0.5, 1), drawn(0.7, 2)]
+    second = [np.r_[np.ones(4, dtype=bool), right[4:]] for right in first]  # four samples that no seed may miss
+    one, two = ([record(right, seed) for seed, right in enumerate(side)] for side in (first, second))
+    found = comparing.paired(one, two[::-1])
+    apart = comparing.paired(one, [record(right, 7 + seed) for seed, right in enumerate(second)])
+    assert found.seeds == apart.seeds == (3, 3)
+    assert found.interval.value == pytest.approx(apart.interval.value)
+    width, other = (each.interval.high - each.interval.low for each in (found, apart))
+    assert width < other / 2
 
 
 def test_people_are_drawn_where_the_record_knows_them():

@@ -1,5 +1,7 @@
 """Sentences quote the numbers of the figures and tables that they stand for."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -86,11 +88,25 @@ def test_it_reads_the_projects_own_tables(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "higher", "said"),
-    [(1, 2, True, "held"), (-2, -1, True, "did not hold"), (-1, 1, True, "undecided"), (-2, -1, False, "held")],
+    ("low", "high", "margin", "said"),
+    [
+        (1, 2, 0, "held"),
+        (-2, -1, 0, "did not hold"),
+        (-1, 1, 0, "undecided: the interval holds zero"),
+        (-2, -1, 3, "held"),
+        (-2, 1, 0.5, "undecided: the interval holds -50"),
+        (-2, -1, 0.5, "did not hold"),
+    ],
 )
-def test_a_claim_holds_where_the_interval_leaves_no_doubt(low, high, higher, said):
-    assert describe.outcome(Interval((low + high) / 2, low, high), higher).startswith(said)
+def test_a_claim_holds_where_the_interval_leaves_no_doubt(low, high, margin, said):
+    assert describe.outcome(Interval((low + high) / 2, low, high), margin) == said
+
+
+def test_a_paired_gain_must_pass_its_test_too():
+    four = Gain(Interval(0.02, 0.01, 0.03), 4, 0, 2 / 2**4)  # what four people can tell at most
+    assert describe.outcome(four) == "undecided: p = 0.12"
+    assert describe.outcome(dataclasses.replace(four, p_value=0.04)) == "held"
+    assert describe.outcome(four, margin=0.05) == "held"
 
 
 def test_efficiency_stands_beside_the_published_figure():
@@ -112,12 +128,17 @@ def test_differences_are_points_with_a_sign(value, low, high, said):
 
 
 def test_claims_say_what_was_measured_and_what_was_not():
-    gain = Gain(Interval(0.02, 0.01, 0.03), 7, 2, 0.0123)
+    gain = Gain(Interval(0.02, 0.01, 0.03), 7, 2, 0.0123, (3, 1))
     assert describe.gain(gain) == "+2.0 (1.0 to 3.0); +7 −2; p = 0.0123"
     assert describe.gain(None) == "not run"
     told = describe.claims(
-        {"it is better": gain, "it is faster": None, "it forgets nothing": Interval(-0.4, -0.5, -0.3)}
+        {"it is better": gain, "it is faster": None, "it forgets nothing": Interval(-0.4, -0.5, -0.3)},
+        kept={"it forgets nothing": 0.45},
     )
-    assert told.loc["it forgets nothing"].tolist() == ["-40.0 (-50.0 to -30.0)", "did not hold"]
-    assert told.loc["it is better"].tolist() == ["+2.0 (1.0 to 3.0)", "held"]
-    assert told.loc["it is faster"].tolist() == ["not run", "open"]
+    assert told.loc["it forgets nothing"].tolist() == [
+        "-40.0 (-50.0 to -30.0)",
+        "–",
+        "undecided: the interval holds -45",
+    ]
+    assert told.loc["it is better"].tolist() == ["+2.0 (1.0 to 3.0)", "3 and 1", "held"]
+    assert told.loc["it is faster"].tolist() == ["not run", "–", "open"]

@@ -199,3 +199,12 @@ def test_reliability_counts_every_sample_in_the_bin_of_its_confidence():
         assert accuracy == pytest.approx(right[own].mean())
     gap = np.abs(rows[:, 0] - rows[:, 1]) @ rows[:, 2] / 200
     assert gap == pytest.approx(metrics.calibration_error(labels, logits, bins=10))
+
+
+def test_an_interval_of_one_mean_is_students() -> None:
+    values = np.random.default_rng(0).normal(0.5, 0.1, 7)
+    found = metrics.t_interval(float(values.mean()), [values], 0.9)
+    known = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
+    assert metrics.t_interval(0.3, [np.full(4, 0.3)]) == metrics.Interval(0.3, 0.3, 0.3)
+    assert metrics.t_interval(0.3, [values, values[:1]]) == metrics.Interval(0.3, -np.inf, np.inf)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fer_core import metrics, metrics_subjects
 from fer_core.errors import UserError
@@ -68,6 +69,52 @@ def test_gains_are_paired():
     assert (none.better, none.worse, none.p_value) == (0, 0, 1.0)
     with pytest.raises(UserError, match="expected scores of the same people"):
         metrics_subjects.gain(level, better[:3])
+
+
+def test_one_seed_has_the_interval_of_a_paired_t_test():
+    random = np.random.default_rng(0)
+    first, second = random.normal(0.5, 0.1, 12), random.normal(0.6, 0.1, 12)
+    found = metrics_subjects.gain(first, second)
+    known = stats.ttest_rel(second, first).confidence_interval()
+    assert (found.interval.low, found.interval.high) == pytest.approx((known.low, known.high))
+    assert found.seeds == (1, 1)
+
+
+def test_people_who_are_all_alike_leave_the_seeds_interval():
+    random = np.random.default_rng(0)
+    first, second = (random.normal(mean, 0.02, (count, 1)) + np.zeros(9) for mean, count in ((0.5, 3), (0.6, 4)))
+    found = metrics_subjects.gain(first, second).interval
+    known = stats.ttest_ind(second[:, 0], first[:, 0], equal_var=False).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
+    one_by_one = metrics_subjects.gain(first, second[:3], same_seeds=True)
+    known = stats.ttest_rel(second[:3, 0], first[:, 0]).confidence_interval()
+    assert (one_by_one.interval.low, one_by_one.interval.high) == pytest.approx((known.low, known.high))
+    assert one_by_one.seeds == (3, 3)
+    with pytest.raises(UserError, match="expected rows of the same seeds, got 3 and 4"):
+        metrics_subjects.gain(first, second, same_seeds=True)
+
+
+@pytest.mark.parametrize("same_seeds", [False, True])
+def test_intervals_of_three_seeds_cover_what_people_and_trainings_give(same_seeds):
+    random = np.random.default_rng(0)
+    covered, of_people = 0, 0
+    for _ in range(1000):
+        shared = random.normal(0, 0.05, (3, 1)) * same_seeds  # such as the few samples that a seed draws
+        people = random.normal(0.02, 0.05, 60)
+        sides = [0.6 + shared + random.normal(0, 0.01, (3, 1)) + random.normal(0, 0.05, (3, 60)) for _ in range(2)]
+        one, two = sides[0], sides[1] + people
+        found = metrics_subjects.gain_interval(one, two, same_seeds)
+        covered += found.low <= 0.02 <= found.high
+        alone = stats.ttest_1samp(two.mean(0) - one.mean(0), 0).confidence_interval()
+        of_people += alone.low <= 0.02 <= alone.high
+    assert 0.93 <= covered / 1000 <= 0.995
+    assert of_people / 1000 < 0.9  # without the seeds, intervals are too narrow
+
+
+def test_one_person_tells_nothing_of_others():
+    found = metrics_subjects.gain(np.array([0.5]), np.array([0.7]))
+    assert found.p_value == 1
+    assert (found.interval.low, found.interval.high) == (-np.inf, np.inf)
 
 
 def test_subjects_that_do_not_fit_are_refused():
