@@ -144,18 +144,22 @@ def measures(
         said: Of the test split.
         classes: C class names.
         texts: ``(C, D)`` of methods that compare images with texts: modality gap and alignment are theirs.
-        groups: ``(N,)`` people, where they are known: probes never test on somebody they have learned from.
+        groups: ``(N,)`` people, where they are known: probes never test on somebody they have learned from, and nobody
+            is their own neighbour.
     """
     labels, features = said.labels, said.features
     pairs = entanglement.positions(classes, expressions.LOOK_ALIKES)
     probes = {kind: entanglement.probe(features, labels, kind, groups=groups) for kind in ("linear", "neighbours")}
     centroids = entanglement.centroid_scores(features, labels)
-    mixing = entanglement.neighbour_mixing(features, labels)
+    mixing = entanglement.neighbour_mixing(features, labels, groups=groups)
     distance = entanglement.distances(expressions.prototypes(tuple(classes)))
     follows = entanglement.distance_correlation(said.logits, labels, distance)
     found = {
         "UAR": entanglement.balanced_accuracy(said.logits, labels).at(),
         "index, logits": entanglement.entanglement_index(said.logits, labels, pairs).at(),
+        "index, logits, any threshold": entanglement.entanglement_index(
+            said.logits, labels, pairs, any_threshold=True
+        ).at(),
         "index, image centroids": entanglement.entanglement_index(centroids, labels, pairs).at(),
         "linear probe": entanglement.balanced_accuracy(probes["linear"], labels).at(),
         "nearest neighbours": entanglement.balanced_accuracy(probes["neighbours"], labels).at(),

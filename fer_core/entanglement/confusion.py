@@ -3,8 +3,9 @@
 Scores ``(N, C)`` are what a classifier says of N samples: cosines, logits or probabilities.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,8 @@ from fer_core.entanglement.estimates import (
     unit_rows,
 )
 from fer_core.errors import UserError, unknown
+
+_NEAR_ONE = 1 - 1e-12  # atanh has no value at 1
 
 
 @dataclass(frozen=True)
@@ -155,18 +158,24 @@ def balanced_accuracy(scores: Array, labels: Array, bootstrap: Bootstrap = DEFAU
     return estimate(lambda counts: class_means(counts, truth, right, classes).mean(axis=(1, 2)), truth, bootstrap)
 
 
-def pair_confusion(scores: Array, labels: Array, bootstrap: Bootstrap = DEFAULT) -> Estimate:
+def pair_confusion(
+    scores: Array, labels: Array, bootstrap: Bootstrap = DEFAULT, any_threshold: bool = False
+) -> Estimate:
     """How little two classes can be told apart when only they are to choose from.
 
     For classes a and b this is the sum of two error rates: of a's samples, the share with a higher score for b than for
     a, and the other way round; equal scores count half. It is twice the balanced error of the two-way choice. Third
-    classes have no part in it, and no bias hides in it: a model that calls all fear and all surprise "fear" gets 1,
-    whichever of the two won.
+    classes have no part in it, and it does not matter which of the two a model prefers: one that calls all fear and all
+    surprise "fear" gets 1, as the opposite one does. That it prefers one counts, though: a constant added to one
+    class's scores, such as a common class has after training, raises it up to 1 though the two may be kept apart.
 
     Args:
         scores: ``(N, C)`` of any classifier: logits, cosines, probabilities.
         labels: ``(N,)``.
         bootstrap: How intervals are drawn.
+        any_threshold: Whether such constants shall not count: the measure is then 2 (1 - AUC) of the difference of the
+            two scores (Hanley and McNeil, 1982), the mean over all pairs of an a and a b of how often the b looks more
+            like an a than the a does.
 
     Returns:
         ``(C, C)``, symmetric with ones on the diagonal, in 0..2: 0 told apart without an error, 1 indistinguishable,
@@ -176,8 +185,7 @@ def pair_confusion(scores: Array, labels: Array, bootstrap: Bootstrap = DEFAULT)
         UserError: If shapes do not fit, or a class has no sample.
     """
     points, truth, _ = scored(scores, labels)
-    beats = _beats(points, truth)
-    return estimate(lambda counts: _confused(counts, truth, beats), truth, bootstrap)
+    return estimate(_confused(points, truth, any_threshold), truth, bootstrap)
 
 
 def entanglement_index(
@@ -185,6 +193,7 @@ def entanglement_index(
     labels: Array,
     pairs: Sequence[tuple[int, int]],
     bootstrap: Bootstrap = DEFAULT,
+    any_threshold: bool = False,
 ) -> Estimate:
     """How much more the look-alikes are confused than all other pairs: a single number.
 
@@ -198,6 +207,7 @@ def entanglement_index(
         labels: ``(N,)``.
         pairs: Look-alike classes as positions; see :func:`positions`.
         bootstrap: How the interval is drawn.
+        any_threshold: As of :func:`pair_confusion`: whether a preference for one of two classes shall not count.
 
     Raises:
         UserError: If shapes do not fit, a class has no sample, or pairs are none, all, or not of two classes.
@@ -211,10 +221,10 @@ def entanglement_index(
     other = ~alike & np.triu(np.ones_like(alike), 1)
     if not alike.any() or not other.any():
         raise UserError("pairs: expected some look-alikes and some others, got none of one kind; name fewer or more")
-    beats = _beats(points, truth)
+    confused = _confused(points, truth, any_threshold)
 
     def index(counts: np.ndarray) -> np.ndarray:
-        both = _confused(counts, truth, beats)
+        both = confused(counts)
         return both[:, alike].mean(axis=1) - both[:, other].mean(axis=1)
 
     return estimate(index, truth, bootstrap)
@@ -253,6 +263,11 @@ def distance_correlation(
     The p-value is that of the two-sided Mantel test (1967): pairs that share a class are not independent, so classes
     are shuffled, rows and columns together, and not pairs.
 
+    Noise in the confusions weakens the correlation, the more the fewer samples a class has, and drawing samples again
+    adds as much again: percentiles of what is drawn would lie too near to zero. The interval is the basic bootstrap's
+    on Fisher's scale, atanh rho, which mirrors them about the estimate (Davison and Hinkley, 1997, section 5.2),
+    widened to the estimate where it does not hold it.
+
     Args:
         scores: ``(N, C)``, as :func:`pair_confusion` takes them.
         labels: ``(N,)``.
@@ -273,19 +288,22 @@ def distance_correlation(
     if classes < 4:
         raise UserError(f"expected at least four classes for a permutation test, got {classes}; use more")
     upper = np.triu_indices(classes, 1)
-    beats = _beats(points, truth)
+    confused = _confused(points, truth, any_threshold=False)
 
-    def rho(counts: np.ndarray) -> np.ndarray:
-        return _spearman(_confused(counts, truth, beats)[:, upper[0], upper[1]], far[upper])
+    def fisher(counts: np.ndarray) -> np.ndarray:
+        rho = _spearman(confused(counts)[:, upper[0], upper[1]], far[upper])
+        return np.arctanh(np.clip(rho, -_NEAR_ONE, _NEAR_ONE))
 
-    found = estimate(rho, truth, bootstrap).at()
-    whole = _confused(np.ones((1, len(truth))), truth, beats)[0]
+    drawn = estimate(fisher, truth, bootstrap).at()
+    whole = confused(np.ones((1, len(truth))))[0]
+    value = float(_spearman(whole[upper][None], far[upper])[0])
+    low, high = (float(np.tanh(2 * drawn.value - end)) for end in (drawn.high, drawn.low))
     random = np.random.default_rng(bootstrap.seed)
     shuffled = random.permuted(np.tile(np.arange(classes), (permutations, 1)), axis=1)  # (P, C)
     chance = _spearman(whole[shuffled[:, upper[0]], shuffled[:, upper[1]]], far[upper])
     # Rounding must not decide whether a shuffle that gives the same matrix again counts.
-    extreme = int((np.abs(chance) >= abs(found.value) - 1e-12).sum())
-    return Correlation(found.value, found.low, found.high, (extreme + 1) / (permutations + 1))
+    extreme = int((np.abs(chance) >= abs(value) - 1e-12).sum())
+    return Correlation(value, min(low, value), max(high, value), (extreme + 1) / (permutations + 1))
 
 
 def positions(classes: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:
@@ -302,10 +320,37 @@ def _beats(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.where(equal, 0.5, gain > 0)
 
 
-def _confused(counts: np.ndarray, truth: np.ndarray, beats: np.ndarray) -> np.ndarray:
-    """Pair confusion ``(R, C, C)`` of counts ``(R, N)``."""
-    lost = class_means(counts, truth, beats, beats.shape[1])  # a row's samples that the column's class takes
-    return lost + lost.swapaxes(1, 2)
+def _confused(scores: np.ndarray, truth: np.ndarray, any_threshold: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives pair confusion ``(R, C, C)`` of counts ``(R, N)``."""
+    if any_threshold:
+        return lambda counts: _overlap(counts, scores, truth)
+    beats = _beats(scores, truth)
+
+    def confused(counts: np.ndarray) -> np.ndarray:
+        lost = class_means(counts, truth, beats, beats.shape[1])  # a row's samples that the column's class takes
+        return lost + lost.swapaxes(1, 2)
+
+    return confused
+
+
+def _overlap(counts: np.ndarray, scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """``(R, C, C)`` of counts ``(R, N)``: 2 (1 - AUC) of the difference of two classes' scores."""
+    classes = scores.shape[1]
+    found = np.ones((len(counts), classes, classes))
+    for a, b in combinations(range(classes), 2):
+        members = np.flatnonzero((truth == a) | (truth == b))
+        gain = scores[members, a] - scores[members, b]
+        members = members[np.argsort(gain, kind="stable")]
+        gain = np.sort(gain)
+        level = 1e-9 * max(1.0, float(np.abs(scores).max()))  # as in _beats, rounding decides nothing
+        starts = np.flatnonzero(np.diff(gain, prepend=-np.inf) > level)
+        of_a, of_b = (
+            np.add.reduceat(counts[:, members] * (truth[members] == label), starts, axis=1) for label in (a, b)
+        )
+        above = of_b.sum(axis=1, keepdims=True) - of_b.cumsum(axis=1) + of_b / 2  # b's that look more like an a
+        lost = (of_a * above).sum(axis=1) / (of_a.sum(axis=1) * of_b.sum(axis=1))
+        found[:, a, b] = found[:, b, a] = 2 * lost
+    return found
 
 
 def _spearman(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:

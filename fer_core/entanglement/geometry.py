@@ -11,6 +11,7 @@ from fer_core.entanglement.estimates import (
     class_means,
     estimate,
     normalised,
+    plain,
     unit_rows,
 )
 from fer_core.errors import UserError
@@ -52,8 +53,8 @@ def text_similarity(texts: Array) -> np.ndarray:
 
 
 def neighbour_mixing(
-    features: Array, labels: Array, neighbours: int = 15, bootstrap: Bootstrap = DEFAULT
-) -> Estimate:  # fmt: skip
+    features: Array, labels: Array, neighbours: int = 15, bootstrap: Bootstrap = DEFAULT, groups: Array | None = None
+) -> Estimate:
     """How often a sample's nearest neighbours belong to another class, relative to a set without any structure.
 
     The share of class b among the K nearest others (by cosine) of class a's samples, divided by b's share of all
@@ -64,28 +65,46 @@ def neighbour_mixing(
         labels: ``(N,)``.
         neighbours: K, below N.
         bootstrap: How intervals are drawn.
+        groups: ``(N,)`` subjects: others are then samples of other people, as a person's own pictures are alike in more
+            than the expression. None: all other samples.
 
     Returns:
         ``(C, C)``, rows the classes whose neighbours are looked at. 1 is what shuffled labels give, 0 a class that
         never comes near; the most is the inverse of b's share.
 
     Raises:
-        UserError: If shapes do not fit, a class has fewer than two samples, or K is not in 1..N-1.
+        UserError: If shapes do not fit, a class has fewer than two samples or people, or K is not in 1..the number of
+            others.
     """
     from sklearn.neighbors import NearestNeighbors
 
     unit, truth, classes = checked(features, labels)
-    if not 1 <= neighbours < len(unit):
-        raise UserError(f"neighbours: expected 1 to {len(unit) - 1}, got {neighbours}; take fewer, or more samples")
-    sizes = np.bincount(truth)
-    if sizes.min() < 2:
-        raise UserError("expected at least two samples a class, got one alone; raise the data's limit")
+    own = np.arange(len(unit)) if groups is None else np.unique(plain(groups), return_inverse=True)[1]
+    if own.shape != truth.shape:
+        raise UserError(f"groups: expected {len(truth)}, got shape {own.shape}; one a sample")
+    one_hot = np.eye(classes)[truth]
+    of_group = np.zeros((own.max() + 1, classes))
+    np.add.at(of_group, own, one_hot)
+    others = one_hot.sum(axis=0) - of_group[own]  # (N, C)
+    fewest = int(others.sum(axis=1).min())
+    if not 1 <= neighbours <= fewest:
+        raise UserError(f"neighbours: expected 1 to {fewest}, got {neighbours}; take fewer, or more samples")
+    if others.min() < 1:
+        who = "samples" if groups is None else "people"
+        raise UserError(f"expected at least two {who} a class, got one alone; raise the data's limit")
     # On the unit sphere Euclidean distances have the order of cosines. Asked for no points of its own, the search
-    # leaves each sample out of its own neighbours.
-    near = NearestNeighbors(n_neighbors=neighbours).fit(unit).kneighbors(return_distance=False)
-    share = np.eye(classes)[truth[near]].mean(axis=1)  # (N, C)
-    expected = (sizes - np.eye(classes)) / (len(unit) - 1)  # (C, C)
-    return estimate(lambda counts: class_means(counts, truth, share, classes) / expected, truth, bootstrap)
+    # leaves each sample out of its own neighbours; with the largest group more, K others are always among them.
+    asked = min(neighbours + int(of_group.sum(axis=1).max()) - 1, len(unit) - 1)
+    near = NearestNeighbors(n_neighbors=asked).fit(unit).kneighbors(return_distance=False)
+    strange = own[near] != own[:, None]
+    nearest = strange & (strange.cumsum(axis=1) <= neighbours)
+    share = np.stack([(nearest & (truth[near] == label)).sum(axis=1) for label in range(classes)], 1) / neighbours
+    expected = others / others.sum(axis=1, keepdims=True)
+
+    def mixing(counts: np.ndarray) -> np.ndarray:
+        return class_means(counts, truth, share, classes) / class_means(counts, truth, expected, classes)
+
+    return estimate(mixing, truth, bootstrap)
 
 
 def silhouette(features: Array, labels: Array, bootstrap: Bootstrap = DEFAULT) -> Estimate:

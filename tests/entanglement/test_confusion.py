@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn import metrics as sk
 
 from fer_core import entanglement, metrics
-from fer_core.entanglement import Bootstrap
+from fer_core.entanglement import Bootstrap, confusion
 from fer_core.errors import UserError
 from fer_core.faces import expressions
 
@@ -58,6 +59,40 @@ def test_pair_confusion_counts_two_way_choices(noisy):
     assert np.diag(found.value) == pytest.approx(np.ones(4))
     assert (found.low <= found.value).all()
     assert (found.value <= found.high).all()
+
+
+def test_without_a_threshold_it_is_the_area_under_the_curve(noisy):
+    scores, labels = noisy
+    found = entanglement.pair_confusion(scores.round(1), labels, any_threshold=True)  # rounded, so that some are equal
+    for a, b in itertools.combinations(range(4), 2):
+        members = (labels == a) | (labels == b)
+        gain = (scores.round(1)[:, a] - scores.round(1)[:, b]).round(1)[members]
+        assert found.value[a, b] == pytest.approx(2 - 2 * sk.roc_auc_score(labels[members] == a, gain))
+    assert found.value == pytest.approx(found.value.T)
+    assert np.diag(found.value) == pytest.approx(np.ones(4))
+    assert (found.low <= found.value).all()
+    assert (found.value <= found.high).all()
+
+
+def test_draws_of_it_are_what_copies_of_samples_give(noisy):
+    scores, labels = noisy
+    counts = np.random.default_rng(0).integers(1, 4, len(labels))
+    copied = entanglement.pair_confusion(np.repeat(scores, counts, 0), np.repeat(labels, counts), any_threshold=True)
+    drawn = confusion._overlap(np.stack([np.ones_like(counts), counts]).astype(float), scores, labels)
+    assert drawn[1] == pytest.approx(copied.value)
+    assert drawn[0] == pytest.approx(entanglement.pair_confusion(scores, labels, any_threshold=True).value)
+
+
+def test_a_preference_counts_only_where_the_threshold_is_fixed(noisy):
+    scores, labels = noisy
+    preferred = scores + np.array([0, 0, 5, 0])  # one class always wins
+    pairs = [(0, 2)]
+    assert entanglement.pair_confusion(preferred, labels, FEW).value[2, [0, 1, 3]] == pytest.approx(np.ones(3))
+    both = [entanglement.pair_confusion(each, labels, FEW, any_threshold=True).value for each in (scores, preferred)]
+    assert both[0] == pytest.approx(both[1])
+    index = [entanglement.entanglement_index(each, labels, pairs, FEW, True).at() for each in (scores, preferred)]
+    assert index[0].value == pytest.approx(index[1].value)
+    assert index[0].value == pytest.approx(both[0][0, 2] - both[0][np.triu_indices(4, 1)][[0, 2, 3, 4, 5]].mean())
 
 
 @pytest.mark.parametrize("winner", [0, 1])
@@ -187,14 +222,30 @@ def test_confusion_that_falls_with_distance_has_a_correlation_of_minus_one():
 
 def test_correlation_is_spearmans_and_unrelated_distances_have_none(noisy):
     scores, labels = noisy
-    confusion = entanglement.pair_confusion(scores, labels, FEW).value
+    confused = entanglement.pair_confusion(scores, labels, FEW).value
     distance = np.random.default_rng(5).uniform(size=(4, 4))
     distance = distance + distance.T
     upper = np.triu_indices(4, 1)
     found = entanglement.distance_correlation(scores, labels, distance, permutations=500)
-    assert found.value == pytest.approx(stats.spearmanr(confusion[upper], distance[upper]).statistic)
+    assert found.value == pytest.approx(stats.spearmanr(confused[upper], distance[upper]).statistic)
     assert found.low <= found.value <= found.high
     assert found.p_value > 0.05
+
+
+def test_the_correlations_interval_mirrors_what_drawing_again_gives(noisy):
+    scores, labels = noisy
+    distance = np.abs(np.subtract.outer(np.arange(4.0), [0, 1.1, 2.3, 3.6]))
+    upper = np.triu_indices(4, 1)
+    random = np.random.default_rng(FEW.seed)
+    rho = []
+    drawn = np.stack([random.multinomial(15, np.full(15, 1 / 15), FEW.resamples) for _ in range(4)], 1)
+    for counts in drawn.reshape(FEW.resamples, -1):
+        again = entanglement.pair_confusion(np.repeat(scores, counts, 0), np.repeat(labels, counts), Bootstrap(2)).value
+        rho.append(stats.spearmanr(again[upper], distance[upper]).statistic)
+    found = entanglement.distance_correlation(scores, labels, distance, FEW, permutations=1)
+    mirrored = np.tanh(2 * np.arctanh(found.value) - np.quantile(np.arctanh(rho), [0.975, 0.025]))
+    assert found.low == pytest.approx(min(mirrored[0], found.value))
+    assert found.high == pytest.approx(max(mirrored[1], found.value))
 
 
 def test_mantel_keeps_its_level():

@@ -74,6 +74,25 @@ def test_mixing_counts_neighbours(clusters):
     assert entanglement.neighbour_mixing(features, labels, k, FEW).value == pytest.approx(naive)
 
 
+def test_nobody_is_their_own_neighbour(clusters):
+    features, labels = clusters([[1, 0, 0], [0.8, 0.5, 0], [0, 0, 1]], noise=0.35)
+    groups = np.random.default_rng(0).integers(0, 7, len(labels))  # people of different numbers of samples
+    unit, k, n = _unit(features), 5, len(labels)
+    counted, expected = np.zeros((3, 3)), np.zeros((3, 3))
+    for i in range(n):
+        others = [j for j in range(n) if groups[j] != groups[i]]
+        for j in sorted(others, key=lambda j, i=i: -(unit[i] @ unit[j]))[:k]:
+            counted[labels[i], labels[j]] += 1 / k
+        for j in others:
+            expected[labels[i], labels[j]] += 1 / len(others)
+    found = entanglement.neighbour_mixing(features, labels, k, FEW, groups + 3)
+    assert found.value == pytest.approx(counted / expected)
+    with pytest.raises(UserError, match="expected at least two people a class"):
+        entanglement.neighbour_mixing(features, labels, k, FEW, labels)
+    with pytest.raises(UserError, match="groups: expected 36"):
+        entanglement.neighbour_mixing(features, labels, k, FEW, groups[:3])
+
+
 def test_mixing_is_none_for_tight_clusters_and_all_for_shuffled_labels(clusters):
     features, labels = clusters(np.eye(3), size=20, noise=0.02)
     tight = entanglement.neighbour_mixing(features, labels, 5, FEW).value
