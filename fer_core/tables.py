@@ -15,6 +15,7 @@ from statistics import fmean, stdev
 from typing import Any, Literal
 
 from fer_core import comparing, experiments, published, records, table_definitions
+from fer_core.data.layout import LAYOUTS
 from fer_core.errors import unknown
 from fer_core.published import Published
 from fer_core.records import Record
@@ -210,8 +211,11 @@ class _Measured:
         self.records = current or own
         if self.records:
             self.backbone = ", ".join(dict.fromkeys(record.backbone for record in self.records))
-        mixed = len({(record.fingerprint, record.weights) for record in self.records}) > 1
+        tested = {(record.fold, record.fingerprint) for record in self.records}  # each fold has samples of its own
+        mixed = len(tested) > len({fold for fold, _ in tested}) or len({each.weights for each in self.records}) > 1
         self.stale = bool(own) and (not current or mixed)
+        known = LAYOUTS.get(self.dataset)
+        self.folds = known.folds if known is not None else None
 
     def cell(self, column: Column) -> Cell:
         """The cell of a column, which is of this data set."""
@@ -219,15 +223,27 @@ class _Measured:
             return Cell("empty")
         if not self.records:
             return Cell("not run", "not run", note=f"not run: {self._command()}")
-        scores = [score for record in self.records if (score := column.of(record)) is not None]
+        scores, folds = self._by_seed(column)
         if not scores:
             return Cell("empty")
         mean = fmean(scores)
         deviation = stdev(scores) if len(scores) > 1 and column.varies else None
         text = column.text(mean) if deviation is None else f"{column.text(mean)} ± {column.text(deviation)}"
-        return Cell("reproduced", text, mean, deviation, stale=self.stale, note=self._provenance())
+        if self.folds is not None and len(folds) < self.folds:
+            text = f"{text} ({_count(folds)} of {self.folds})"
+        return Cell("reproduced", text, mean, deviation, stale=self.stale, note=self._provenance(folds))
 
-    def _provenance(self) -> str:
+    def _by_seed(self, column: Column) -> tuple[list[float], list[int]]:
+        """The score of each seed, the mean over the same folds; and those folds, the most that seeds have."""
+        found: dict[int, dict[int | None, float]] = {}
+        for record in self.records:
+            if (score := column.of(record)) is not None:
+                found.setdefault(record.seed, {})[record.fold] = score
+        most = max(found.values(), key=len, default={})
+        scores = [fmean(each.values()) for each in found.values() if each.keys() == most.keys()]
+        return scores, sorted(fold for fold in most if fold is not None)
+
+    def _provenance(self, folds: Sequence[int]) -> str:
         one = self.records[0]
         seeds = ", ".join(str(seed) for seed in dict.fromkeys(record.seed for record in self.records))
         changes = "".join(f" {_setting(key, value)}" for key, value in self.asked.items())
@@ -235,11 +251,17 @@ class _Measured:
             f"reproduced: {self.name}, profile {self.profile},{changes} on {one.dataset} (data {one.fingerprint}) with "
             f"{self.backbone} (weights {one.weights}); mean and sample deviation over seeds {seeds}"
         )
+        if folds:
+            measured += f", each the mean over {_count(folds)}"
+        if self.folds is not None and len(folds) < self.folds:
+            measured += f" (published scores are means over {self.folds}): the whole is {self._command()}"
         return f"{measured}; stale: settings, data or weights differ, run {self._command()}" if self.stale else measured
 
     def _command(self) -> str:
         """The command that fills the row, and what it needs."""
-        command, needs = f"fer-core run {self.name} --profile {self.profile} --seed 0,1,2", []
+        verb = "sweep" if self.folds else "run"
+        command, needs = f"fer-core {verb} {self.name} --profile {self.profile} --seed 0,1,2", []
+        command += f" --fold {','.join(map(str, range(1, self.folds + 1)))}" if self.folds else ""
         command += "".join(f" --set {_setting(key, value)}" for key, value in self.asked.items())
         both = dict.fromkeys([self.dataset, self.asked.get("train_on.dataset", self.dataset)])
         licensed = [name for name in both if not name.startswith("facs-")]
@@ -249,6 +271,10 @@ class _Measured:
         if ":" in self.backbone:
             needs.append(f"the weights {self.backbone} (downloaded on first use) and a GPU")
         return f"{command} (needs {' and '.join(needs)})" if needs else command
+
+
+def _count(folds: Sequence[int]) -> str:
+    return f"{'fold' if len(folds) == 1 else 'folds'} {', '.join(map(str, folds))}"
 
 
 def _setting(key: str, value: Any) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from fer_core import experiments, published, records, table_formats, tables
@@ -210,7 +211,7 @@ def test_what_trains_on_another_data_set_needs_its_images_too(tmp_path):
     (row,) = tables.build("across-facs-ferplus", tmp_path).rows[:1]
     assert all(cell.note.endswith("--data-root FOLDER (needs the images of ferplus in FOLDER)") for cell in row.cells)
     rows = tables.build("fine-cliper-zero-shot", tmp_path).rows
-    row = next(each for each in rows if any("fer-core run fine-cliper-dfew" in cell.note for cell in each.cells))
+    row = next(each for each in rows if any("fer-core sweep fine-cliper-dfew" in cell.note for cell in each.cells))
     assert any("(needs the images of dfew and mafw in FOLDER and the weights" in cell.note for cell in row.cells)
 
 
@@ -371,3 +372,34 @@ def test_every_table_prints_in_every_format(name, kind, tmp_path):
 def test_marks_are_told_apart():
     letters = [letter for letter, _ in published.MARKS.values()]
     assert len(set(letters)) == len(letters) == 4
+
+
+def test_a_seed_of_folds_is_their_mean(tmp_path):
+    column = Column("war", "WAR", "dfew", "war")
+    name = "fine-cliper-dfew"
+    config = experiments.load(name)
+
+    def kept(war, seed, fold):
+        resolved = experiments.resolve(config.settings("paper", {"data.fold": fold}))
+        write(tmp_path, war, seed, name, "paper", fold=fold, fingerprint=f"of-fold-{fold}", config=resolved,
+              config_digest=running.digest(resolved), overrides={"data.fold": fold})  # fmt: skip
+
+    kept(0.5, 0, 1)
+    (cell,) = fill(tmp_path, column, rows=(Ours("fine-cliper", profile="paper"),)).rows[0].cells
+    assert (cell.text, cell.stale) == ("50.00 (fold 1 of 5)", False)
+    assert "published scores are means over 5" in cell.note
+    assert "fer-core sweep fine-cliper-dfew --profile paper --seed 0,1,2 --fold 1,2,3,4,5" in cell.note
+    for fold in range(2, 6):
+        kept(0.5 + fold / 100, 0, fold)
+    for fold in range(1, 6):
+        kept(0.6, 1, fold)
+    kept(0.9, 2, 3)  # one fold of a third seed is no mean over five
+    (cell,) = fill(tmp_path, column, rows=(Ours("fine-cliper", profile="paper"),)).rows[0].cells
+    means = [np.mean([0.5, 0.52, 0.53, 0.54, 0.55]), 0.6]
+    assert cell.text == f"{100 * np.mean(means):.2f} ± {100 * np.std(means, ddof=1):.2f}"
+    assert not cell.stale
+    assert "each the mean over folds 1, 2, 3, 4, 5" in cell.note
+    kept(0.9, 3, 1)
+    write(tmp_path, 0.5, 4, name, "paper", fold=1, fingerprint="other", overrides={"data.fold": 1})
+    (cell,) = fill(tmp_path, column, rows=(Ours("fine-cliper", profile="paper"),)).rows[0].cells
+    assert cell.stale  # of one fold, two different sets of test samples

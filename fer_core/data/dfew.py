@@ -99,6 +99,7 @@ LAYOUT = register(
         title="DFEW",
         kind="clips",
         classes=CLASSES,
+        folds=FOLDS,
         folders=FOLDERS,
         licence="non-commercial research and education; the clips' copyrights are others'",
         apply="https://dfew-dataset.github.io",

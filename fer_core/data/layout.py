@@ -37,6 +37,7 @@ class Layout:
         demo: Writes a miniature in exactly the official layout into a folder.
         official: From split to class to the number of samples in the official release, where somebody published it;
             the class ``"total"`` where only the sum is known.
+        folds: How many folds a published score is the mean over; None where the data set has none.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Layout:
     listing: "Callable[[str, Root, Any], Listing]"
     demo: "Callable[[Path, DemoFaces], None]"
     official: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    folds: int | None = None
 
 
 #: By name. Each data set's file adds its own when it is imported, and ``fer_core.data`` imports them all.

@@ -147,6 +147,7 @@ LAYOUT = register(
         title="MAFW",
         kind="clips",
         classes=CLASSES,
+        folds=FOLDS,
         folders=FOLDERS,
         licence="non-commercial research by people of a university, after signing its terms",
         apply="https://github.com/MAFW-database/MAFW",
