@@ -143,7 +143,9 @@ def maps(found: Sequence[Map]) -> str:
 
 
 def distance_from_published(published: Table, column: str, backbone: str = "ViT-B/16") -> str:
-    """How far our best row stands from the published rows with a given backbone, in a plain statement.
+    """How far our rows stand from the published rows with a given backbone, in a plain statement.
+
+    What was not trained on the data is set beside what was not, and our best trained row beside the trained ones.
 
     Args:
         published: With our rows and published ones.
@@ -151,30 +153,38 @@ def distance_from_published(published: Table, column: str, backbone: str = "ViT-
         backbone: Part of the published rows' backbone.
 
     Returns:
-        One or two sentences; says so where either side has no number.
+        A few sentences; says so where a side has no number.
     """
     place = [each.key for each in published.columns].index(column)
     title, dataset = published.columns[place].title, published.columns[place].dataset
-    ours = {
-        row.method: (row.cells[place].value, row.backbone)
-        for row in published.rows
-        if row.cells[place].kind == "reproduced" and row.backbone.startswith("embedded")
-    }
+    rows = [(row, row.cells[place]) for row in published.rows]
     theirs = {
-        row.method: row.cells[place].value
-        for row in published.rows
-        if row.cells[place].kind == "published" and backbone in row.backbone
+        row.method: cell.value or 0.0 for row, cell in rows if cell.kind == "published" and backbone in row.backbone
+    }
+    ours = {
+        row.method: cell.value or 0.0
+        for row, cell in rows
+        if cell.kind == "reproduced" and row.backbone.startswith("embedded")
     }
     if not theirs:
         return f"No {title} on {dataset} is published here for {backbone}."
-    order = sorted(theirs, key=lambda name: theirs[name] or 0.0)
-    span = ", ".join(f"{name} {theirs[name]:.2f}" for name in order)
     if not ours:
+        span = ", ".join(f"{name} {value:.2f}" for name, value in _ordered(theirs))
         return f"Published with {backbone}, {title} in percent: {span}. The embedded CLIP has no {dataset} record yet."
-    best = max(ours, key=lambda name: ours[name][0] or 0.0)
-    value = ours[best][0] or 0.0
-    gaps = ", ".join(f"{(theirs[name] or 0.0) - value:+.1f} ({name})" for name in order)
-    return (
-        f"The embedded CLIP's best {title} on {dataset} is {value:.2f} % ({best}). "
-        f"Published rows with {backbone} differ from it, in percentage points, by {gaps}."
-    )
+    told = []
+    for zero_shot, kind in ((True, "zero-shot"), (False, "trained")):
+        own, other = (
+            _ordered({name: value for name, value in side.items() if ("zero-shot" in name) == zero_shot})
+            for side in (ours, theirs)
+        )
+        if own:
+            name, value = own[-1]
+            told.append(f"The embedded CLIP's best {title} on {dataset}, {kind}, is {value:.2f} % ({name}).")
+        if own and other:
+            gaps = ", ".join(f"{published - value:+.1f} ({name})" for name, published in other)
+            told.append(f"Published {kind} rows with {backbone} differ from it, in percentage points, by {gaps}.")
+    return " ".join(told)
+
+
+def _ordered(values: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(values.items(), key=lambda each: each[1])

@@ -77,7 +77,7 @@ def heat(
 
 @styled
 def convergence(methods: Mapping[str, Sequence[Record]], missing: str = "not run") -> Figure:
-    """Validation accuracy by epoch and by seconds of training, one line a method: the mean over its seeds.
+    """Validation accuracy by epoch and by seconds of training, one line a method: the median of its seeds.
 
     Args:
         methods: By name, records of one experiment; methods without records are left out.
@@ -90,7 +90,7 @@ def convergence(methods: Mapping[str, Sequence[Record]], missing: str = "not run
             say(axis, missing)
             continue
         for place, (name, found) in enumerate(shown.items()):
-            points = np.mean([_course(record) for record in found], axis=0)
+            points = np.median([_course(record) for record in found], axis=0)  # a run may have shared its machine
             across, war = points[:, 0 if along == "epochs" else 1], 100 * points[:, 2]
             color, marker = SERIES[place % len(SERIES)], SERIES_MARKERS[place % len(SERIES_MARKERS)]
             every = max(1, len(war) // 6)
@@ -113,7 +113,7 @@ def _course(record: Record) -> np.ndarray:
 
 
 def reached(records: Sequence[Record], war: float) -> tuple[float, float] | None:
-    """Epochs and seconds of training until the validation WAR is reached, means over seeds; None if a seed never does.
+    """Epochs and seconds of training until the validation WAR is reached, medians over seeds; None if a seed never does.
 
     Args:
         records: Of one experiment, some seeds.
@@ -128,5 +128,5 @@ def reached(records: Sequence[Record], war: float) -> tuple[float, float] | None
         found.append(there[0, :2])
     if not found:
         return None
-    epochs, seconds = np.mean(found, axis=0)
+    epochs, seconds = np.median(found, axis=0)
     return float(epochs), float(seconds)

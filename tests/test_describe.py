@@ -59,14 +59,17 @@ def test_distance_from_published_rows():
     table = _table(
         ("linear-probe", "embedded", Cell("reproduced", "50.00", 50.0)),
         ("coop", "embedded", Cell("reproduced", "60.25", 60.25)),
+        ("zero-shot", "embedded", Cell("reproduced", "13.50", 13.5)),
         ("zero-shot", "ViT-B-16:openai", Cell("reproduced", "99.00", 99.0)),
         ("MPA-FER", "CLIP ViT-B/16 (frozen)", Cell("published", "91.15", 91.15)),
         ("CLIP [zero-shot]", "ViT-B/16", Cell("published", "45.14", 45.14)),
         ("RAN", "ResNet-18", Cell("published", "88.55", 88.55)),
     )
     assert describe.distance_from_published(table, "war") == (
-        "The embedded CLIP's best WAR on ferplus is 60.25 % (coop). Published rows with ViT-B/16 differ from it, in "
-        "percentage points, by -15.1 (CLIP [zero-shot]), +30.9 (MPA-FER)."
+        "The embedded CLIP's best WAR on ferplus, zero-shot, is 13.50 % (zero-shot). Published zero-shot rows with "
+        "ViT-B/16 differ from it, in percentage points, by +31.6 (CLIP [zero-shot]). "
+        "The embedded CLIP's best WAR on ferplus, trained, is 60.25 % (coop). Published trained rows with ViT-B/16 "
+        "differ from it, in percentage points, by +30.9 (MPA-FER)."
     )
 
 
