@@ -113,7 +113,7 @@ def _course(record: Record) -> np.ndarray:
 
 
 def reached(records: Sequence[Record], war: float) -> tuple[float, float] | None:
-    """Epochs and seconds of training until the validation WAR is reached, medians over seeds; None if a seed never does.
+    """Epochs and seconds of training until a validation WAR is reached, medians over seeds; None if a seed never does.
 
     Args:
         records: Of one experiment, some seeds.

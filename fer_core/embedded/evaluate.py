@@ -102,7 +102,7 @@ def encode(tower: Clip, faces: FacsSet) -> Tensor:
 
 
 def attribute_scores(tower: Clip, features: Tensor, drawn: Draw, resamples: int = 2000) -> dict[str, Score]:
-    """Balanced zero-shot accuracy (UAR) of each attribute, with a 95 % interval and what chance gives.
+    """Balanced zero-shot accuracy (UAR) of each attribute, with a 95 % interval over people and what chance gives.
 
     Args:
         tower: Encodes the texts.
@@ -115,20 +115,24 @@ def attribute_scores(tower: Clip, features: Tensor, drawn: Draw, resamples: int 
         value = attribute.value(drawn)
         known = value >= 0
         logits = features[known] @ tower.fixed_texts(attribute.texts).cpu().T
-        found = metrics.interval(value[known].numpy(), logits.numpy(), len(attribute.texts), "uar", resamples=resamples)
+        found = metrics.interval(
+            value[known].numpy(), logits.numpy(), len(attribute.texts), "uar", resamples=resamples,
+            groups=drawn.subject[known].numpy(),
+        )  # fmt: skip
         scores[attribute.name] = Score(**asdict(found), chance=1 / len(attribute.texts), n=int(known.sum()))
     return scores
 
 
 def retrieval_scores(
-    tower: Clip, features: Tensor, captions: list[str], seed: int = 0, resamples: int = 1000
+    tower: Clip, features: Tensor, captions: list[str], subjects: np.ndarray, seed: int = 0, resamples: int = 1000
 ) -> dict[str, Score]:
-    """How often a face's own caption is among the nearest k, and a caption's own face, with 95 % intervals.
+    """How often a face's own caption is among the nearest k, and a caption's own face, with 95 % intervals over people.
 
     Args:
         tower: Encodes the captions.
         features: ``(N, D)`` normalised class tokens.
         captions: ``N`` captions; many fit several faces, so that even a perfect model stays below 1.
+        subjects: ``(N,)`` who each face is.
         seed: Of the bootstrap.
         resamples: Its samples.
     """
@@ -137,14 +141,17 @@ def retrieval_scores(
             [tower.encode_text(captions[row : row + _BATCH]).cpu() for row in range(0, len(captions), _BATCH)]
         )
     likeness = features @ functional.normalize(texts, dim=-1).T
-    draws = np.random.default_rng(seed).integers(0, len(captions), (resamples, len(captions)))
+    who, place = np.unique(subjects, return_inverse=True)
+    faces = np.bincount(place)
+    draws = np.random.default_rng(seed).integers(0, len(who), (resamples, len(who)))
     scores = {}
     for direction, table in (("caption of a face", likeness), ("face of a caption", likeness.T)):
         own = table.diagonal()[:, None]
         rank = ((table > own).sum(1) + 0.5 * ((table == own).sum(1) - 1)).numpy()
         for k in (1, 5, 10):
             hit = (rank < k).astype(float)
-            low, high = np.percentile(hit[draws].mean(1), [2.5, 97.5])
+            hits = np.bincount(place, weights=hit)
+            low, high = np.percentile(hits[draws].sum(1) / faces[draws].sum(1), [2.5, 97.5])
             scores[f"{direction}, first {k}"] = Score(
                 float(hit.mean()), float(low), float(high), chance=k / len(captions), n=len(captions)
             )
@@ -171,7 +178,7 @@ def report(name: str = "embedded", limit: int = 1000, device: str = "cpu") -> di
     return {
         "backbone": tower.name, "weights": tower.weights, "faces": faces.fingerprint,
         "attributes": plain(attribute_scores(tower, features, drawn)),
-        "retrieval": plain(retrieval_scores(tower, features, faces.caption)),
+        "retrieval": plain(retrieval_scores(tower, features, faces.caption, drawn.subject.numpy())),
     }  # fmt: skip
 
 

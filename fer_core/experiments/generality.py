@@ -43,7 +43,7 @@ def generality(tower: Clip, test: data.FaceDataset, predictions: engine.Predicti
     features = F.normalize(torch.from_numpy(predictions.features[chosen]).float(), dim=-1)
     drawn = sets.draw(test.name, test.split, len(test)).take(torch.from_numpy(rows))
     attributes = evaluate.attribute_scores(tower, features, drawn, resamples=_FEW)
-    found = evaluate.retrieval_scores(tower, features, drawn.caption, resamples=_FEW)
+    found = evaluate.retrieval_scores(tower, features, drawn.caption, drawn.subject.numpy(), resamples=_FEW)
     own = [found[f"{direction}, first {_FIRST}"].value for direction in ("caption of a face", "face of a caption")]
     values = [score.value for score in attributes.values()]
     return {"generality": {"attributes": float(np.mean(values)), "captions": float(np.mean(own))}}

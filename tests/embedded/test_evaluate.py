@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from fer_core import clip
+from fer_core import clip, metrics
 from fer_core.embedded import evaluate
 from fer_core.faces import sets
 
@@ -45,11 +46,35 @@ def test_retrieval_of_own_captions(tower, drawn):
     captions = [f"{caption} number {row}" for row, caption in enumerate(drawn.caption[:50])]
     with torch.no_grad():
         features = functional.normalize(tower.encode_text(captions), dim=-1)
-    perfect = evaluate.retrieval_scores(tower, features, captions)
+    perfect = evaluate.retrieval_scores(tower, features, captions, np.arange(50))
     assert all(score.value == 1 for score in perfect.values())
-    shifted = evaluate.retrieval_scores(tower, features.roll(1, 0), captions)
+    shifted = evaluate.retrieval_scores(tower, features.roll(1, 0), captions, np.arange(50))
     assert shifted["caption of a face, first 1"].value == 0
     assert shifted["caption of a face, first 1"].chance == 1 / 50
+
+
+def test_intervals_are_over_people(tower, drawn):
+    """What a person's faces share makes an interval as wide as few people do, however many faces they have."""
+    captions = [f"{caption} number {row}" for row, caption in enumerate(drawn.caption[:60])]
+    with torch.no_grad():
+        features = functional.normalize(tower.encode_text(captions), dim=-1)
+    features[:30] = features[:30].roll(1, 0)  # the first half's own captions are never the first
+    widths = []
+    for people in (np.arange(60) // 10, np.arange(60)):
+        found = evaluate.retrieval_scores(tower, features, captions, people)["caption of a face, first 1"]
+        assert found.value == 0.5
+        widths.append(found.high - found.low)
+    assert widths[0] > 2 * widths[1]  # six people all of one kind each, sixty: a factor of the root of ten
+    features = functional.normalize(
+        torch.randn(400, tower.embed_dim, generator=torch.Generator().manual_seed(0)), dim=-1
+    )
+    glasses = evaluate.ATTRIBUTES[1]
+    logits = (features @ tower.fixed_texts(glasses.texts).T).numpy()
+    own, who = drawn.people.glasses.long().numpy(), drawn.subject.numpy()
+    known = metrics.interval(own, logits, 2, "uar", groups=who)
+    found = evaluate.attribute_scores(tower, features, drawn)["glasses"]
+    assert (found.value, found.low, found.high) == pytest.approx((known.value, known.low, known.high))
+    assert (found.low, found.high) != pytest.approx(tuple(vars(metrics.interval(own, logits, 2, "uar")).values())[1:])
 
 
 @pytest.mark.parametrize(("given", "message"), [
@@ -69,7 +94,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(given, message, tmp_path, capsys)
 def test_retrieval_of_equal_captions_is_a_draw(tower):
     with torch.no_grad():
         features = functional.normalize(tower.encode_text(["a face"] * 4), dim=-1)
-    scores = evaluate.retrieval_scores(tower, features, ["a face"] * 4)
+    scores = evaluate.retrieval_scores(tower, features, ["a face"] * 4, np.arange(4))
     # Every caption fits every face: one's own stands in the middle, not first.
     assert scores["caption of a face, first 1"].value == 0
     assert scores["caption of a face, first 5"].value == 1
