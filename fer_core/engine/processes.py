@@ -198,7 +198,7 @@ class Processes:
                 yield
             except BaseException as error:
                 own = isinstance(error, UserError)
-                failure = UserError(str(error)) if own else RuntimeError(f"the main process failed: {error!r}")
+                failure = error if own else RuntimeError(f"the main process failed: {error!r}")
                 raise
             finally:
                 self.gather(failure)  # also where it fails: the others wait for it

@@ -59,7 +59,7 @@ def test_sine_positions_tell_rows_and_columns_apart():
     assert (likeness.fill_diagonal_(0) < 0.999).all()
 
 
-def run(out, cache, *more, killed_after=None):
+def run(out, cache, *more, killed_after=None, epochs=2):
     """A whole run in another process, on shards of 32 faces; one that is killed dies after so many checkpoints."""
     code = (
         "import os, sys; from fer_core.embedded import pool, pretrain; pool.SHARD = pretrain.SHARD = 32\n"
@@ -69,7 +69,8 @@ def run(out, cache, *more, killed_after=None):
         "    if left[0] == 0: os._exit(9)\n"
         "pretrain.Run._save = dying; sys.argv = ['pretrain', *sys.argv[2:]]; pretrain.main()"
     )
-    small = ["shards=2", "dense_epochs=2", "contrastive_epochs=2", "dense_batch=32", "contrastive_batch=32"]
+    small = ["shards=2", "dense_batch=32", "contrastive_batch=32"]
+    small += [f"{phase}_epochs={epochs}" for phase in pretrain.PHASES]
     arguments = [part for setting in small for part in ("--set", setting)]
     return subprocess.run(
         [sys.executable, "-c", code, str(killed_after or 99), "--out", str(out), *arguments, *more],
@@ -121,8 +122,7 @@ def test_a_killed_run_ends_with_the_same_weights(finished, tmp_path, checkpoints
 
 def test_a_run_starts_from_earlier_weights_and_says_so(finished, tmp_path):
     out, cache = finished
-    none = [part for phase in pretrain.PHASES for part in ("--set", f"{phase}_epochs=0")]
-    made = run(tmp_path, cache, "--start", str(out / "weights.safetensors"), *none)
+    made = run(tmp_path, cache, "--start", str(out / "weights.safetensors"), epochs=0)
     assert made.returncode == 0, made.stderr
     # Nothing was trained, so that the weights are those it started from.
     assert (tmp_path / "weights.safetensors").read_bytes() == (out / "weights.safetensors").read_bytes()
