@@ -177,10 +177,11 @@ def distance_from_published(published: Table, column: str, backbone: str = "ViT-
             _ordered({name: value for name, value in side.items() if ("zero-shot" in name) == zero_shot})
             for side in (ours, theirs)
         )
-        if own:
-            name, value = own[-1]
-            told.append(f"The embedded CLIP's best {title} on {dataset}, {kind}, is {value:.2f} % ({name}).")
-        if own and other:
+        if not own:
+            continue
+        name, value = own[-1]
+        told.append(f"The embedded CLIP's best {title} on {dataset}, {kind}, is {value:.2f} % ({name}).")
+        if other:
             gaps = ", ".join(f"{published - value:+.1f} ({name})" for name, published in other)
             told.append(f"Published {kind} rows with {backbone} differ from it, in percentage points, by {gaps}.")
     return " ".join(told)
