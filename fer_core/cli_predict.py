@@ -92,7 +92,7 @@ def _predict(arguments: argparse.Namespace) -> int | None:
     if arguments.faces != "centre":
         finder = annotations.finder(arguments.faces, arguments.faces_model, arguments.faces_folder)
         placer = FacePlacer(alignment.Alignment(), finder)
-        if predicting.maps_of(model.method):
+        if model.method.maps:
             annotator = annotations.FinderAnnotator(finder)
     predictor = predicting.Predictor(
         model, placer=placer, annotator=annotator, frames=arguments.frames, step=arguments.step, batch=arguments.batch

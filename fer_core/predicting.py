@@ -135,9 +135,8 @@ def open_model(
         method = method.for_classes(classes)
     own = sets.SETS[told["dataset"]].frames if told["dataset"] in sets.SETS else _FRAMES
     seen = told["config"]["data"].get("frames") or own or _FRAMES
-    most = getattr(method.config, "max_frames", seen)
     keys = ("experiment", "profile", "seed", "method", "dataset", "backbone", "weights")
-    return Model(method, min(seen, most), {"model": name, **{key: told[key] for key in keys}})
+    return Model(method, min(seen, method.max_frames or seen), {"model": name, **{key: told[key] for key in keys}})
 
 
 def find(sources: Iterable[str | os.PathLike[str]], clip_folders: bool = False) -> dict[str, Path]:
@@ -174,12 +173,6 @@ def find(sources: Iterable[str | os.PathLike[str]], clip_folders: bool = False) 
     return found
 
 
-def maps_of(method: models.Method) -> tuple[str, ...]:
-    """What a method looks at besides pictures: ``parsing``, ``landmarks``."""
-    streams = getattr(method.config, "streams", ())
-    return tuple(name for name in ("parsing", "landmarks") if name in streams)
-
-
 class Predictor:
     """Says of each photograph and clip which expression it shows.
 
@@ -212,11 +205,10 @@ class Predictor:
         for name, value in (("frames", self.frames), ("step", 1 if step is None else step), ("batch", batch)):
             if not 1 <= value <= _MOST:
                 raise UserError(f"{name}: expected 1 to {_MOST}, got {value}; choose such a number")
-        maps = maps_of(model.method)
-        if maps and annotator is None and getattr(model.method.config, "missing", "error") == "error":
+        if model.method.needs_maps and annotator is None:
             raise UserError(
-                f"{model.method.name} looks at {' and '.join(maps)}: expected somebody who tells them, got nobody; "
-                "choose --faces mediapipe or --faces files"
+                f"{model.method.name} looks at {' and '.join(model.method.maps)}: expected somebody who tells them, "
+                "got nobody; choose --faces mediapipe or --faces files"
             )
         self.step, self.batch = step, batch
         self.size = placer.alignment.size if placer else CROP

@@ -126,9 +126,8 @@ class _Trainer:
         pixels = self._pixels(dataset)
         if not features:
             return pixels
-        patches = getattr(self.method, "needs_patches", False)
-        precision = self.training.precision
-        return self.timed("features", lambda: encoded(pixels, self.method.clip, patches, precision, drawn))
+        method, precision = self.method, self.training.precision
+        return self.timed("features", lambda: encoded(pixels, method.clip, method.needs_patches, precision, drawn))
 
     def _moved(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -143,7 +142,7 @@ class _Trainer:
         return config.digest(
             {
                 "method": type(self.method).__name__,
-                "config": getattr(self.method, "config", None),
+                "config": self.method.config,
                 "weights": self.method.clip.weights,
                 "training": {key: value for key, value in config.plain(self.training).items() if key != "workers"},
                 "seed": self.seed,

@@ -5,8 +5,10 @@ Yang et al. 2023, "AIM: Adapting Image Models for Efficient Video Action Recogni
 without its texts, and stands beside it in the tables.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fer_core.clip import Clip
 from fer_core.layers.video_adapters import VideoAdapters, check_settings
 from fer_core.models.adapted_clips import AdaptedClips, AdaptedClipsConfig
 from fer_core.models.base import register
@@ -38,6 +40,10 @@ class Aim(AdaptedClips):
     name = "aim"
     Config = AimConfig
     config: AimConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(self, clip: Clip, classes: Sequence[str], config: AimConfig) -> None:
+        super().__init__(clip, classes, config)
+        self.max_frames = config.max_frames
 
     def make_adapters(self) -> VideoAdapters:
         """See :class:`AdaptedClips`."""

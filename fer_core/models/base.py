@@ -63,13 +63,21 @@ class Method(nn.Module, ABC):
         name: The method's name in experiments.
         Config: Its frozen config.
         frozen_image_tower: Whether ``forward`` may be given cached features (``Batch.features``) for pixels.
+        needs_patches: Whether cached features must hold those of patches, too.
         asks_by_texts: Whether classes come in by their texts alone, so that others may be asked of what was learned.
+        max_frames: Most frames of a clip that it takes; None if any number goes.
+        maps: What it looks at besides pictures, of ``parsing`` and ``landmarks``.
+        needs_maps: Whether it refuses samples without these maps.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type]
     frozen_image_tower: bool
+    needs_patches: bool = False
     asks_by_texts: bool = False
+    max_frames: int | None = None
+    maps: tuple[str, ...] = ()
+    needs_maps: bool = False
 
     def __init__(self, clip: Clip, classes: Sequence[str], config: Any) -> None:
         super().__init__()

@@ -119,6 +119,9 @@ class FineCliper(Method):
         positive, negative = prompts.positive_negative(classes)
         self.register_buffer("positive", clip.fixed_texts(positive), persistent=False)
         self.register_buffer("negative", clip.fixed_texts(negative), persistent=False)
+        self.max_frames = config.max_frames
+        self.maps = tuple(name for name in ("parsing", "landmarks") if name in config.streams)
+        self.needs_maps = bool(self.maps) and config.missing == "error"
         self.adapters = nn.ModuleDict()
         for stream in config.streams:
             if stream != "descriptions" and self.set_of(stream) not in self.adapters:

@@ -115,7 +115,7 @@ class LesClip(Method):
     name = "les-clip"
     Config = LesClipConfig
     frozen_image_tower = False  # with experts inside; see __init__
-    needs_patches = True
+    needs_patches = True  # the discrimination attends to them
     config: LesClipConfig
     texts: Tensor
     confusion: Tensor

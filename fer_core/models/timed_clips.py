@@ -47,6 +47,7 @@ class TimedClips(Method):
     def __init__(self, clip: Clip, classes: Sequence[str], config: Any) -> None:
         super().__init__(clip, classes, config)
         self.frozen_image_tower = not config.train_tower
+        self.max_frames = config.max_frames
         self.temporal = TemporalTransformer(clip.embed_dim, config.layers, config.heads, config.max_frames)
         self.tower = clip.copy_image_tower() if config.train_tower else None
 

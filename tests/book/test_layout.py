@@ -1,5 +1,9 @@
 """The book's files as its table of contents and configuration name them."""
 
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+
 import pytest
 
 from book.layout import Notebook
@@ -29,3 +33,15 @@ def test_evidence_is_records_and_published_numbers(small_book):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert [path.name for path in small_book.evidence] == ["a.csv", "full-seed0.json"]
+
+
+def test_every_module_has_a_room_in_the_design():
+    root = Path(__file__).parents[2]
+    text = (root / "book" / "design.md").read_text(encoding="utf-8")
+    table = text[text.index("## Rooms") : text.index("Nothing in `fer_core` imports")]
+    named = [name.removeprefix("fer_core/") for cell in re.findall(r"^\| ([^|]*)", table, re.M)
+             for name in re.findall(r"`([^`]*)`", cell)]  # fmt: skip
+    modules = [path.name for path in (root / "fer_core").glob("*.py") if path.name != "__init__.py"]
+    packages = [f"{path.parent.name}/" for path in (root / "fer_core").glob("*/__init__.py")]
+    missing = [each for each in (*modules, *packages) if not any(fnmatch(each, name) for name in named)]
+    assert not missing

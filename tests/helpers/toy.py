@@ -39,7 +39,7 @@ class Tower(nn.Module):
 class Toy(nn.Module):
     """A linear classifier on the tower's class token, to the engine's contract."""
 
-    name, frozen_image_tower = "toy", True
+    name, config, frozen_image_tower, needs_patches = "toy", None, True, False
 
     def __init__(self, classes: int = 3, dropout: float = 0.0) -> None:
         super().__init__()
