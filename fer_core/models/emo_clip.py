@@ -21,8 +21,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fer_core import prompts
@@ -31,6 +29,7 @@ from fer_core.clip import Clip
 from fer_core.descriptions.masking import mask
 from fer_core.errors import UserError
 from fer_core.layers.described import describe
+from fer_core.losses.description_contrast import description_contrast
 from fer_core.models.base import Output, cosine_logits, register
 from fer_core.models.timed_clips import TimedClips, TimedClipsConfig
 
@@ -92,7 +91,5 @@ class EmoClip(TimedClips):
         texts = [batch.caption[place] for place in described]
         if self.config.masked:
             texts = [mask(text) for text in texts]
-        logits = self.clip.logit_scale * output.features[described] @ describe(self.clip, texts).T
-        same = torch.tensor([[one == other for other in texts] for one in texts], device=logits.device)
-        target = same / same.sum(1, keepdim=True)
-        return {"loss": (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2}
+        logits = cosine_logits(output.features[described], describe(self.clip, texts), self.clip.logit_scale)
+        return {"loss": description_contrast(logits, texts)}

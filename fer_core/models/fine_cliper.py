@@ -39,6 +39,7 @@ from fer_core.errors import UserError, unknown
 from fer_core.layers.described import describe
 from fer_core.layers.maps import landmark_picture, parsing_picture
 from fer_core.layers.video_adapters import Bottleneck, VideoAdapters, check_settings
+from fer_core.losses.description_contrast import description_contrast
 from fer_core.models.base import Method, Output, SupervisedConfig, cosine_logits, normalise, pool, register
 
 STREAMS = ("frames", "parsing", "landmarks", "descriptions")
@@ -213,7 +214,10 @@ class FineCliper(Method):
 
     def descriptions(self, captions: Sequence[str]) -> Tensor:
         """Text features ``(B, D)`` of descriptions, normalised: the mean over their sentences."""
-        return describe(self.clip, [mask(text) if self.config.masked else text for text in captions])
+        return describe(self.clip, [self._told(text) for text in captions])
+
+    def _told(self, caption: str) -> str:
+        return mask(caption) if self.config.masked else caption
 
     # --- scores
 
@@ -259,10 +263,13 @@ class FineCliper(Method):
         return parts
 
     def _contrast(self, batch: Batch) -> Tensor:
-        """Each clip against the descriptions of the batch, and the other way round."""
+        """Each clip that is described against the descriptions of the batch, and the other way round."""
         if batch.caption is None:
             raise UserError("description_weight: expected captions in the batch, got none; set data.descriptions, or 0")
-        told = self.descriptions(batch.caption)
-        logits = cosine_logits(self._features["frames"], told, self.clip.logit_scale)
-        own = torch.arange(len(batch), device=logits.device)
-        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        features = self._features["frames"]
+        described = [place for place, text in enumerate(batch.caption) if text.strip()]
+        if not described:
+            return 0.0 * features.sum()
+        texts = [self._told(batch.caption[place]) for place in described]
+        logits = cosine_logits(features[described], self.descriptions(texts), self.clip.logit_scale)
+        return description_contrast(logits, texts)

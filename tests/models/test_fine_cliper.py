@@ -113,6 +113,12 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(tiny_clip, classes, make_batc
     torch.testing.assert_close(losses["descriptions"], contrast)
     expected = F.cross_entropy(output.logits, batch.label) + 0.3 * own + 0.7 * losses["binary"] + 0.2 * contrast
     torch.testing.assert_close(losses["loss"], expected)
+    batch.caption = ["The lips part.", " ", "The brows rise."]  # a clip that nobody described is left out
+    two = batch.take([0, 2])
+    told = method.losses(batch, method(batch))["descriptions"]
+    torch.testing.assert_close(told, method.losses(two, method(two))["descriptions"])
+    batch.caption = [""] * 3
+    assert method.losses(batch, method(batch))["descriptions"].item() == 0
     alone = built(tiny_clip, classes, streams=("frames",))
     assert set(alone.losses(batch, alone(batch))) == {"label", "loss"}
 
