@@ -184,7 +184,7 @@ class PlainMpaFer(nn.Module):
         self.prototypes = method.prototypes
         gap = " ".join(["x"] * method.config.context_length)
         soft = [f"{gap} {word}." for word in prompts.class_words(method.classes)]
-        hard = list(prompts.hard_prompts(method.classes, method.config.granularity))
+        hard = list(prompts.hard_prompts(method.classes, method.config.granularity, method.config.descriptions))
         ids = [open_clip.tokenize(texts, clip.context_length).to(clip.device) for texts in (soft, hard)]
         self.soft_ids, self.hard_ids = ids
 

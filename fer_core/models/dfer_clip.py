@@ -39,10 +39,12 @@ class DferClipConfig(SupervisedConfig, TimedClipsConfig):
     Args:
         context_length: M, number of learned vectors before a description.
         class_specific: One context a class, in place of a shared one.
+        descriptions: Other descriptions by class, such as ``fer-core describe classes`` makes; None for ours.
     """
 
     context_length: int = 8
     class_specific: bool = True
+    descriptions: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         SupervisedConfig.__post_init__(self)
@@ -61,7 +63,7 @@ class DferClip(TimedClips):
 
     def __init__(self, clip: Clip, classes: Sequence[str], config: DferClipConfig) -> None:
         super().__init__(clip, classes, config)
-        self.words = clip.tokens(prompts.class_descriptions(classes))
+        self.words = clip.tokens(prompts.class_descriptions(classes, config.descriptions))
         context = torch.randn(config.context_length, clip.text_width) * CONTEXT_STD
         if config.class_specific:
             context = context.expand(len(classes), -1, -1).clone()

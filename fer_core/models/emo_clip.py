@@ -41,10 +41,12 @@ class EmoClipConfig(TimedClipsConfig):
     Args:
         class_texts: What a class is asked by: its ``descriptions``, or its ``names`` in a template.
         masked: Whether class words in the descriptions of clips are masked.
+        descriptions: Other descriptions by class, such as ``fer-core describe classes`` makes; None for ours.
     """
 
     class_texts: Literal["descriptions", "names"] = "descriptions"
     masked: bool = False
+    descriptions: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +68,7 @@ class EmoClip(TimedClips):
 
     def __init__(self, clip: Clip, classes: Sequence[str], config: EmoClipConfig) -> None:
         super().__init__(clip, classes, config)
-        rows = prompts.class_descriptions(classes)
+        rows = prompts.class_descriptions(classes, config.descriptions)
         if config.class_texts == "names":
             rows = tuple(row[0] for row in prompts.texts(classes, "les-clip"))
         self.register_buffer("texts", clip.fixed_texts(rows), persistent=False)

@@ -52,6 +52,7 @@ class MpaFerConfig(SupervisedConfig):
         visual_length: Visual prompts of a block; 0 for none.
         visual_depth: Blocks that have some, from the first on; None for all.
         granularity: Of the hard prompts: 1 names the class, 2 the expression, 3 adds a description.
+        descriptions: Other descriptions by class, such as ``fer-core describe classes`` makes; None for ours.
         beta: Weight of the soft-hard alignment; 0 leaves it out.
         tokens: Whether it aligns tokens.
         whole: How it aligns whole prompts: ``l1`` (a mean over dimensions), ``l1-sum``, ``contrastive`` or ``none``.
@@ -69,6 +70,7 @@ class MpaFerConfig(SupervisedConfig):
     visual_length: int = 8
     visual_depth: int | None = None
     granularity: Literal[1, 2, 3] = 3
+    descriptions: dict[str, str] | None = None
     beta: float = 1.0
     tokens: bool = True
     whole: Literal["l1", "l1-sum", "contrastive", "none"] = "l1"
@@ -123,7 +125,7 @@ class MpaFer(Method):
         self.asks_by_texts = not config.class_specific
         self.frozen_image_tower = self.visual_prompts is None
         self.needs_patches = config.local
-        texts = prompts.hard_prompts(classes, config.granularity)
+        texts = prompts.hard_prompts(classes, config.granularity, config.descriptions)
         tokens = clip.tokens(texts)
         self.register_buffer("hard", clip.fixed_texts(texts), persistent=False)  # (C, D), normalised
         self.register_buffer("hard_embedding", tokens.embedding, persistent=False)

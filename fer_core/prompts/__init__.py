@@ -117,12 +117,23 @@ def positive_negative(classes: Sequence[str]) -> tuple[tuple[str, ...], tuple[st
     return tuple(row[0] for row in rows[0]), tuple(row[0] for row in rows[1])
 
 
-def class_descriptions(classes: Sequence[str]) -> tuple[str, ...]:
+def class_descriptions(classes: Sequence[str], own: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """One sentence per class on what moves in the face, after FACS; it never names an emotion.
+
+    Args:
+        classes: Class names of a data set.
+        own: Other descriptions by class, such as ``fer-core describe classes`` makes; ours by default.
 
     Raises:
         UserError: If a class has no description.
     """
+    if own is not None:
+        if missing := [name for name in classes if not own.get(name, "").strip()]:
+            raise UserError(
+                f"descriptions: expected one of each class, got none of {', '.join(missing)}; `fer-core describe "
+                "classes` makes them"
+            )
+        return tuple(own[name] for name in classes)
     return tuple(_class("descriptions.yaml", name)["text"] for name in classes)
 
 
@@ -145,12 +156,8 @@ def hard_prompts(
     rows = texts(classes, f"mpa-fer-{min(granularity, 2)}")
     if granularity < 3:
         return tuple(row[0] for row in rows)
-    if descriptions is None:
-        descriptions = dict(zip(classes, class_descriptions(classes), strict=True))
-    for name in classes:
-        if name not in descriptions:
-            raise unknown("class among the given descriptions", name, descriptions)
-    return tuple(f"{row[0]} {descriptions[name]}" for name, row in zip(classes, rows, strict=True))
+    told = class_descriptions(classes, descriptions)
+    return tuple(f"{row[0]} {text}" for text, row in zip(told, rows, strict=True))
 
 
 @dataclass(frozen=True)

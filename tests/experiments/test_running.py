@@ -369,6 +369,16 @@ def test_descriptions_stand_for_captions(rafdb, tmp_path):
         split_of(settings_with(descriptions=str(written)), "test", rafdb)
 
 
+def test_other_descriptions_of_classes_are_settings_of_the_run(run, tmp_path):
+    told = {name: f"The brows of person {place} rise." for place, name in enumerate(data.CLASSES)}
+    record = run("mpa-fer-ferplus", overrides={"model.descriptions": told})
+    assert record.config["model"]["descriptions"] == told
+    assert not experiments.is_stale(record)
+    assert experiments.is_stale(dataclasses.replace(record, config_digest="0" * 16))
+    (kept,) = records.iterate(tmp_path / "records", "mpa-fer-ferplus")
+    assert kept.config == record.config
+
+
 @pytest.mark.parametrize("name", [name for name in models.names() if f"{name}-ferplus" in experiments.names()])
 def test_every_method_for_stills_leaves_a_record(name, run):
     record = run(f"{name}-ferplus")

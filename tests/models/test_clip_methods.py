@@ -133,6 +133,14 @@ def test_clips_without_a_description_teach_emo_clip_nothing(tiny_clip, classes, 
     assert all(not each.grad.any() for each in method.parameters() if each.grad is not None)
 
 
+def test_classes_may_be_described_otherwise(tiny_clip, classes):
+    told = {name: f"The brows of person {place} rise." for place, name in enumerate(classes)}
+    expected = tiny_clip.fixed_texts(list(told.values()))
+    torch.testing.assert_close(built("emo-clip", tiny_clip, classes, descriptions=told).texts, expected)
+    words = built("dfer-clip", tiny_clip, classes, descriptions=told).words
+    torch.testing.assert_close(normalise(tiny_clip.encode_text(words)), expected)
+
+
 def test_emo_clips_class_texts(tiny_clip, classes):
     described, named = (
         built("emo-clip", tiny_clip, classes, class_texts=kind).texts for kind in ("descriptions", "names")

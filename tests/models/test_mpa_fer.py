@@ -38,6 +38,17 @@ def test_hard_prompts_are_what_the_text_tower_makes_of_them(granularity, tiny_cl
         assert method.hard_mask[row].nonzero().flatten().tolist() == list(range(1, eos))
 
 
+def test_other_descriptions_make_other_hard_prompts(tiny_clip, classes):
+    told = {name: f"The brows of person {place} rise." for place, name in enumerate(classes)}
+    method = built(tiny_clip, classes, descriptions=told)
+    texts = prompts.hard_prompts(classes, 3, told)
+    assert all(text.endswith(sentence) for text, sentence in zip(texts, told.values(), strict=True))
+    torch.testing.assert_close(method.hard, normalise(tiny_clip.encode_text(texts)), atol=1e-6, rtol=0)
+    del told[classes[1]]
+    with pytest.raises(UserError, match=f"expected one of each class, got none of {classes[1]}"):
+        built(tiny_clip, classes, descriptions=told)
+
+
 def test_the_score_equals_a_loop_over_classes_and_patches(tiny_clip, classes, make_batch):
     method, batch = stirred(built(tiny_clip, classes, patches=3), 0.3), make_batch(4)
     encoded = tiny_clip.encode_image(batch.image, prompts=method.visual_prompts)

@@ -95,7 +95,7 @@ def test_the_three_granularities_build_on_each_other():
 def test_wrong_granularity_and_missing_descriptions_are_refused():
     with pytest.raises(UserError, match="expected 1, 2 or 3, got 4"):
         prompts.hard_prompts(("fear",), 4)
-    with pytest.raises(UserError, match="unknown class among the given descriptions 'anger'"):
+    with pytest.raises(UserError, match="expected one of each class, got none of anger"):
         prompts.hard_prompts(("fear", "anger"), 3, {"fear": "Wide eyes."})
 
 
