@@ -75,6 +75,10 @@ class DferClip(TimedClips):
         """Text features of the descriptions under the present context, ``(C, D)``, normalised."""
         return normalise(self.clip.encode_text(self.words.with_context(self.context)))
 
+    def class_texts(self) -> Tensor:
+        """See :meth:`Method.class_texts`."""
+        return self.texts()
+
     def forward(self, batch: Batch) -> Output:
         """Cosines of the clip to the descriptions, scaled."""
         features = self.clip_features(batch)

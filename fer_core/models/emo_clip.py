@@ -74,6 +74,10 @@ class EmoClip(TimedClips):
         self.register_buffer("texts", clip.fixed_texts(rows), persistent=False)
         self.to(clip.device)
 
+    def class_texts(self) -> Tensor:
+        """See :meth:`Method.class_texts`."""
+        return self.texts
+
     def forward(self, batch: Batch) -> Output:
         """Cosines of the clip to the class texts, scaled."""
         features = self.clip_features(batch)

@@ -16,50 +16,26 @@ the class texts where CLIP put them. Clips: the mean of their frames' features.
 Reproduces the row "CLIP fine-tuned" of CLIP-AUTT's Table 1, whose recipe is not public.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
-from fer_core.batch import Batch
-from fer_core.clip import Clip
-from fer_core.models.base import Method, Output, SupervisedConfig, cosine_logits, pool, register
-from fer_core.models.zero_shot import PromptConfig, text_prototypes
+from fer_core.models.base import register
+from fer_core.models.tuned_towers import TunedTower, TunedTowerConfig
 
 
 @dataclass(frozen=True)
-class FullFineTuningConfig(SupervisedConfig, PromptConfig):
-    """Settings of full fine-tuning.
-
-    Args:
-        head: ``linear`` trains the classifier too, ``text`` keeps it at the text features of ``templates`` and
-            ``words``.
-    """
-
-    head: Literal["linear", "text"] = "linear"
+class FullFineTuningConfig(TunedTowerConfig):
+    """Settings of full fine-tuning: those of its classifier."""
 
 
 @register
-class FullFineTuning(Method):
+class FullFineTuning(TunedTower):
     """A trained copy of the image tower under a classifier that starts at the prompts."""
 
     name = "full-fine-tuning"
     Config = FullFineTuningConfig
-    frozen_image_tower = False
-    prototypes: Tensor
 
-    def __init__(self, clip: Clip, classes: Sequence[str], config: FullFineTuningConfig) -> None:
-        super().__init__(clip, classes, config)
-        self.tower = clip.copy_image_tower()
-        self.asks_by_texts = config.head == "text"
-        prototypes = text_prototypes(clip, classes, config)
-        if config.head == "linear":
-            self.prototypes = nn.Parameter(prototypes)
-        else:
-            self.register_buffer("prototypes", prototypes, persistent=False)
-
-    def forward(self, batch: Batch) -> Output:
-        """Scores of the trained tower's features, scaled."""
-        features = pool(self.clip.encode_image(batch.image, patches=False, tower=self.tower).class_token)
-        return Output(cosine_logits(features, self.prototypes, self.clip.logit_scale), features)
+    def make_tower(self) -> nn.Module:
+        """See :class:`TunedTower`."""
+        return self.clip.copy_image_tower()

@@ -11,25 +11,22 @@ Our reading for CLIP and faces: the image tower alone, its attention (queries, k
 head and start as in full fine-tuning. Clips: the mean of their frames' features.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
-from fer_core.batch import Batch
-from fer_core.clip import Clip
 from fer_core.errors import UserError
 from fer_core.layers.split_attention import SplitAttention
-from fer_core.models.base import Method, Output, SupervisedConfig, cosine_logits, pool, register
-from fer_core.models.zero_shot import PromptConfig, text_prototypes
+from fer_core.models.base import register
+from fer_core.models.tuned_towers import TunedTower, TunedTowerConfig
 
 _ATTENTION, _MLP = ["query", "key", "value", "out"], ["c_fc", "c_proj"]
 _LAYERS = {"attention": _ATTENTION, "mlp": _MLP, "all": [*_ATTENTION, *_MLP]}
 
 
 @dataclass(frozen=True)
-class LoraConfig(SupervisedConfig, PromptConfig):
+class LoraConfig(TunedTowerConfig):
     """Settings of LoRA.
 
     Args:
@@ -37,14 +34,12 @@ class LoraConfig(SupervisedConfig, PromptConfig):
         alpha: a; what is added is scaled by a / r.
         dropout: Of the low-rank branches.
         layers: Which layers of the image tower: ``attention``, ``mlp``, or ``all``.
-        head: ``linear`` trains the classifier too, ``text`` keeps it at the text features.
     """
 
     rank: int = 8
     alpha: float = 16.0
     dropout: float = 0.0
     layers: Literal["attention", "mlp", "all"] = "all"
-    head: Literal["linear", "text"] = "linear"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,36 +51,24 @@ class LoraConfig(SupervisedConfig, PromptConfig):
 
 
 @register
-class Lora(Method):
+class Lora(TunedTower):
     """Low-rank changes of a copy of the image tower."""
 
     name = "lora"
     Config = LoraConfig
-    frozen_image_tower = False
     config: LoraConfig
-    prototypes: Tensor
 
-    def __init__(self, clip: Clip, classes: Sequence[str], config: LoraConfig) -> None:
-        super().__init__(clip, classes, config)
+    def make_tower(self) -> nn.Module:
+        """See :class:`TunedTower`."""
         import peft  # imports transformers, which nothing else here needs
 
-        tower = clip.copy_image_tower()
+        tower = self.clip.copy_image_tower()
         for block in tower.transformer.resblocks:
             block.attn = SplitAttention(block.attn)  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
         tower.requires_grad_(False)
+        config = self.config
         chosen = peft.LoraConfig(
             r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout,  # pyright: ignore[reportArgumentType]
             target_modules=_LAYERS[config.layers],
         )  # fmt: skip
-        self.tower = peft.inject_adapter_in_model(chosen, tower)
-        self.asks_by_texts = config.head == "text"
-        prototypes = text_prototypes(clip, classes, config)
-        if config.head == "linear":
-            self.prototypes = nn.Parameter(prototypes)
-        else:
-            self.register_buffer("prototypes", prototypes, persistent=False)
-
-    def forward(self, batch: Batch) -> Output:
-        """Scores of the changed tower's features, scaled."""
-        features = pool(self.clip.encode_image(batch.image, patches=False, tower=self.tower).class_token)  # pyright: ignore
-        return Output(cosine_logits(features, self.prototypes, self.clip.logit_scale), features)
+        return peft.inject_adapter_in_model(chosen, tower)

@@ -272,3 +272,23 @@ def test_classes_that_do_not_fit(tiny_clip):
 def test_a_config_of_another_method_is_a_fault_of_the_caller(tiny_clip, classes):
     with pytest.raises(TypeError, match="expected a PromptConfig"):
         models.ZeroShot(tiny_clip, classes, models.CoOp.Config())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("zero-shot", {}), ("coop", {}), ("promptsrc", {}), ("dfer-clip", {}), ("emo-clip", {}),
+        ("full-fine-tuning", {"head": "text"}), ("lora", {"head": "text"}),
+    ],
+)  # fmt: skip
+def test_class_texts_are_what_features_are_compared_with(name, settings, tiny_clip, classes, make_batch):
+    method, batch = models.build(name, tiny_clip, classes, settings).eval(), make_batch(3)
+    with torch.no_grad():
+        said, texts = method(batch), method.class_texts()
+    assert texts.norm(dim=1) == pytest.approx(torch.ones(len(classes)), abs=1e-5)
+    torch.testing.assert_close(said.logits, tiny_clip.logit_scale * said.features @ texts.T, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["linear-probe", "full-fine-tuning", "lora"])
+def test_trained_classifiers_are_no_texts(name, tiny_clip, classes):
+    assert models.build(name, tiny_clip, classes, {}).class_texts() is None
