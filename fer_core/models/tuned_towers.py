@@ -1,4 +1,4 @@
-"""What full fine-tuning and LoRA share: a changed copy of the image tower, and a classifier that starts at the texts."""
+"""What full fine-tuning and LoRA share: a changed copy of the image tower, a classifier that starts at the texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
