@@ -4,7 +4,8 @@ A file is replaced as a whole, so a process that is killed while it writes leave
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,31 @@ def read(path: Path, device: torch.device | str = "cpu") -> tuple[Groups, dict[s
     groups: Groups = {}
     place = torch.device(device)
     # Among several processes it is cpu:0, which safetensors refuses.
-    where = "cpu" if place.type == "cpu" else str(place)
+    with _opened(path, "cpu" if place.type == "cpu" else str(place)) as (file, state):
+        for key in file.keys():  # noqa: SIM118, safe_open has no iterator
+            group, _, name = key.partition(".")
+            groups.setdefault(group, {})[name] = file.get_tensor(key)
+    return groups, state
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state of a checkpoint alone; its tensors are not read, but their places in the file are checked.
+
+    Raises:
+        UserError: As :func:`read`.
+    """
+    with _opened(path, "cpu") as (_, state):
+        return state
+
+
+@contextmanager
+def _opened(path: Path, device: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The open file and its state."""
     try:
-        with safe_open(path, framework="pt", device=where) as file:
-            state = json.loads((file.metadata() or {})[_HEADER])
-            for key in file.keys():  # noqa: SIM118, safe_open has no iterator
-                group, _, name = key.partition(".")
-                groups.setdefault(group, {})[name] = file.get_tensor(key)
+        with safe_open(path, framework="pt", device=device) as file:
+            yield file, json.loads((file.metadata() or {})[_HEADER])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path}: expected a whole checkpoint, got: {error}") from error
-    return groups, state
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

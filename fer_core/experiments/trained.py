@@ -4,6 +4,8 @@ A file holds what training changed and no CLIP: that is loaded by its name, and 
 was trained on.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,26 +70,28 @@ def read(path: Path | str) -> dict[str, Any]:
     Raises:
         UserError: If there is no such file, or it is damaged or not one of ours.
     """
-    return _opened(Path(path), "cpu")[1]
-
-
-def _opened(path: Path, device: str | torch.device) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Weights and header of a kept file, once it is sure to be one."""
-    if not path.is_file():
-        raise UserError(f"{path}: expected a method that a run has kept, found no file; `run --keep-model` writes one")
-    try:
-        groups, told = checkpoints.read(path, device)
+    place = Path(path)
+    if not place.is_file():
+        raise UserError(f"{place}: expected a method that a run has kept, found no file; `run --keep-model` writes one")
+    with _damage_told(place):
+        told = checkpoints.read_state(place)
         kinds = {"config": dict, "overrides": dict, "classes": list, "backbone": str, "dataset": str, "method": str}
         wrong = [name for name in (*_TOLD, "classes") if not isinstance(told[name], kinds.get(name, object))]
         if wrong or not isinstance(told["config"]["model"], dict) or not isinstance(told["config"]["data"], dict):
             raise UserError(f"a {wrong[0] if wrong else 'config'} that no run writes")
+    return told
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (UserError, KeyError, TypeError) as error:
         reason = f"none that is told of its {error}" if isinstance(error, KeyError) else error
         raise UserError(
             f"{path}: expected a method that a run has kept, got another or a damaged file ({reason}); copy it again, "
             "or train it with --force --keep-model"
         ) from error
-    return groups.get(_GROUP, {}), told
 
 
 def open_file(path: Path | str, device: str | torch.device = "cpu", tower: clip.Clip | None = None) -> models.Method:
@@ -101,7 +105,7 @@ def open_file(path: Path | str, device: str | torch.device = "cpu", tower: clip.
     Raises:
         UserError: If the file is missing or damaged, or its CLIP has other weights now.
     """
-    _, told = _opened(Path(path), "cpu")
+    told = read(path)
     tower = tower or clip.load(told["backbone"], device=device)
     if tower.weights != told["weights"]:
         raise UserError(
@@ -112,7 +116,9 @@ def open_file(path: Path | str, device: str | torch.device = "cpu", tower: clip.
     method = models.build(
         told["config"].get("source") or told["method"], tower, told["classes"], told["config"]["model"]
     )
-    weights, wanted = _opened(Path(path), tower.device)[0], resuming.weights_of(method)
+    with _damage_told(Path(path)):
+        weights = checkpoints.read(Path(path), tower.device)[0].get(_GROUP, {})
+    wanted = resuming.weights_of(method)
     theirs, ours = (
         {name: (value.shape, value.is_floating_point()) for name, value in each.items()} for each in (weights, wanted)
     )
@@ -163,18 +169,30 @@ def kept(
 
 
 def load(
-    experiment: str, *run: Any, device: str | torch.device = "cpu", tower: clip.Clip | None = None, **further: Any
+    experiment: str,
+    profile: str = "full",
+    seed: int = 0,
+    *,
+    fold: int | None = None,
+    variant: str | None = None,
+    folder: Path | str | None = None,
+    device: str | torch.device = "cpu",
+    tower: clip.Clip | None = None,
 ) -> models.Method:
     """The method that a run of an experiment has trained.
 
     Args:
         experiment: Name of the experiment.
-        run: Which run, and where it was kept, as :func:`kept` takes it.
+        profile: Of the run.
+        seed: Of the run.
+        fold: Of the run.
+        variant: As in the run's record.
+        folder: Where it was kept; ``book/models`` by default.
         device: Where it goes.
         tower: Its CLIP, where that is loaded already.
-        further: As ``run``.
 
     Raises:
         UserError: As :func:`kept` and :func:`open_file`.
     """
-    return open_file(kept(experiment, *run, **further), device, tower)
+    path = kept(experiment, profile, seed, fold=fold, variant=variant, folder=folder)
+    return open_file(path, device, tower)

@@ -76,7 +76,7 @@ class DferClip(TimedClips):
         return normalise(self.clip.encode_text(self.words.with_context(self.context)))
 
     def class_texts(self) -> Tensor:
-        """See :meth:`Method.class_texts`."""
+        """What every clip is compared with: ``(C, D)``, normalised."""
         return self.texts()
 
     def forward(self, batch: Batch) -> Output:

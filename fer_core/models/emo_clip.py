@@ -75,7 +75,7 @@ class EmoClip(TimedClips):
         self.to(clip.device)
 
     def class_texts(self) -> Tensor:
-        """See :meth:`Method.class_texts`."""
+        """What every clip is compared with: ``(C, D)``, normalised."""
         return self.texts
 
     def forward(self, batch: Batch) -> Output:

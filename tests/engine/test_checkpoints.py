@@ -301,3 +301,12 @@ def test_a_cluster_that_takes_the_node_away_gets_a_clean_exit(start: Start, tmp_
     assert f"stopped by {name} after epoch" in told
     assert start("out.npz", settings, *options).wait(120) == 0
     assert (tmp_path / "out.npz").exists()
+
+
+def test_the_state_is_read_alone_and_a_cut_file_is_noticed(tmp_path):
+    path = tmp_path / "whole.safetensors"
+    checkpoints.write(path, {"method": {"weight": torch.arange(1000.0)}}, {"epoch": 3})
+    assert checkpoints.read_state(path) == checkpoints.read(path)[1] == {"epoch": 3}
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(UserError, match="expected a whole checkpoint"):
+        checkpoints.read_state(path)
