@@ -208,7 +208,7 @@ class _Measured:
         # What ran with other settings than the row asks for never counts as the row's own.
         own = comparing.with_settings(found(self.name), self.name, row.profile, self.asked)
         current = [record for record in own if not experiments.is_stale(record)]
-        self.records = current or own
+        self.records = _whole(current or own)
         if self.records:
             self.backbone = ", ".join(dict.fromkeys(record.backbone for record in self.records))
         tested = {(record.fold, record.fingerprint) for record in self.records}  # each fold has samples of its own
@@ -234,14 +234,12 @@ class _Measured:
         return Cell("reproduced", text, mean, deviation, stale=self.stale, note=self._provenance(folds))
 
     def _by_seed(self, column: Column) -> tuple[list[float], list[int]]:
-        """The score of each seed, the mean over the same folds; and those folds, the most that seeds have."""
-        found: dict[int, dict[int | None, float]] = {}
+        """The score of each seed, the mean over its folds; and those folds, which are the same for all."""
+        found: dict[int, list[float]] = {}
         for record in self.records:
             if (score := column.of(record)) is not None:
-                found.setdefault(record.seed, {})[record.fold] = score
-        most = max(found.values(), key=len, default={})
-        scores = [fmean(each.values()) for each in found.values() if each.keys() == most.keys()]
-        return scores, sorted(fold for fold in most if fold is not None)
+                found.setdefault(record.seed, []).append(score)
+        return [fmean(each) for each in found.values()], sorted({each.fold for each in self.records if each.fold})
 
     def _provenance(self, folds: Sequence[int]) -> str:
         one = self.records[0]
@@ -271,6 +269,15 @@ class _Measured:
         if ":" in self.backbone:
             needs.append(f"the weights {self.backbone} (downloaded on first use) and a GPU")
         return f"{command} (needs {' and '.join(needs)})" if needs else command
+
+
+def _whole(found: list[Record]) -> list[Record]:
+    """The records of those seeds that have run the most folds, and the same ones."""
+    folds: dict[int, set[int | None]] = {}
+    for record in found:
+        folds.setdefault(record.seed, set()).add(record.fold)
+    most = max(folds.values(), key=len, default=set())
+    return [record for record in found if folds[record.seed] == most]
 
 
 def _count(folds: Sequence[int]) -> str:

@@ -398,8 +398,8 @@ def test_a_seed_of_folds_is_their_mean(tmp_path):
     means = [np.mean([0.5, 0.52, 0.53, 0.54, 0.55]), 0.6]
     assert cell.text == f"{100 * np.mean(means):.2f} ± {100 * np.std(means, ddof=1):.2f}"
     assert not cell.stale
-    assert "each the mean over folds 1, 2, 3, 4, 5" in cell.note
+    assert "over seeds 0, 1, each the mean over folds 1, 2, 3, 4, 5" in cell.note
     kept(0.9, 3, 1)
-    write(tmp_path, 0.5, 4, name, "paper", fold=1, fingerprint="other", overrides={"data.fold": 1})
+    write(tmp_path, 0.5, 1, name, "paper", fold=1, fingerprint="other", overrides={"data.fold": 1})
     (cell,) = fill(tmp_path, column, rows=(Ours("fine-cliper", profile="paper"),)).rows[0].cells
     assert cell.stale  # of one fold, two different sets of test samples

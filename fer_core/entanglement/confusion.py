@@ -315,9 +315,12 @@ def positions(classes: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[
 def _beats(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """``(N, C)``: 1 where a class scores higher than the true one, a half where equal, as the true one with itself."""
     gain = scores - scores[np.arange(len(truth)), truth][:, None]
-    # Rounding must not decide between equal texts.
-    equal = np.abs(gain) <= 1e-9 * max(1.0, float(np.abs(scores).max()))
-    return np.where(equal, 0.5, gain > 0)
+    return np.where(np.abs(gain) <= _rounding(scores), 0.5, gain > 0)
+
+
+def _rounding(scores: np.ndarray) -> float:
+    """What two scores may differ by and be equal: rounding must not decide between equal texts."""
+    return 1e-9 * max(1.0, float(np.abs(scores).max()))
 
 
 def _confused(scores: np.ndarray, truth: np.ndarray, any_threshold: bool) -> Callable[[np.ndarray], np.ndarray]:
@@ -335,14 +338,13 @@ def _confused(scores: np.ndarray, truth: np.ndarray, any_threshold: bool) -> Cal
 
 def _overlap(counts: np.ndarray, scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """``(R, C, C)`` of counts ``(R, N)``: 2 (1 - AUC) of the difference of two classes' scores."""
-    classes = scores.shape[1]
+    classes, level = scores.shape[1], _rounding(scores)
     found = np.ones((len(counts), classes, classes))
     for a, b in combinations(range(classes), 2):
         members = np.flatnonzero((truth == a) | (truth == b))
         gain = scores[members, a] - scores[members, b]
         members = members[np.argsort(gain, kind="stable")]
         gain = np.sort(gain)
-        level = 1e-9 * max(1.0, float(np.abs(scores).max()))  # as in _beats, rounding decides nothing
         starts = np.flatnonzero(np.diff(gain, prepend=-np.inf) > level)
         of_a, of_b = (
             np.add.reduceat(counts[:, members] * (truth[members] == label), starts, axis=1) for label in (a, b)

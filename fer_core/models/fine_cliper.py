@@ -271,5 +271,5 @@ class FineCliper(Method):
         if not described:
             return 0.0 * features.sum()
         texts = [self._told(batch.caption[place]) for place in described]
-        logits = cosine_logits(features[described], self.descriptions(texts), self.clip.logit_scale)
+        logits = cosine_logits(features[described], describe(self.clip, texts), self.clip.logit_scale)
         return description_contrast(logits, texts)
