@@ -85,19 +85,43 @@ def cost(points: Mapping[str, tuple[int, Interval]], ylabel: str) -> Figure:
     """
     drawn, axes = figure(height=4.2)
     axis = axes[0, 0]
-    for place, (name, (trained, found)) in enumerate(points.items()):
+    axis.set_xscale("log")
+    axis.set(xlabel="trained numbers", ylabel=ylabel)
+    axis.margins(x=0.05)
+    colors = []
+    for place, (trained, found) in enumerate(points.values()):
         color, marker = (
             SERIES[place % len(SERIES)],
             SERIES_MARKERS[(place + place // len(SERIES)) % len(SERIES_MARKERS)],
         )
         ends = [[max(found.value - found.low, 0)], [max(found.high - found.value, 0)]]
         axis.errorbar([trained], [found.value], yerr=ends, fmt=marker, color=color, capsize=2.5, linewidth=1.2)
+        colors.append(color)
+    low, high = np.log(axis.get_xlim())
+    wanted = (np.log([trained for trained, _ in points.values()]) - low) / (high - low)
+    for (name, (trained, found)), at, color in zip(points.items(), _apart(wanted, 0.045), colors, strict=True):
+        # Names stand in a row above, as those of methods of one size would lie over one another beside their marks.
+        leader = {"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.6, "shrinkB": 2, "relpos": (0, 0)}
         axis.annotate(
-            name, (trained, found.high), (3, 3), textcoords="offset points", rotation=65, fontsize=8, color=color
+            name, (trained, found.high), (at, 1.04), textcoords="axes fraction", rotation=40, fontsize=8, color=color,
+            arrowprops=leader,
         )  # fmt: skip
-    axis.set_xscale("log")
-    axis.set(xlabel="trained numbers", ylabel=ylabel)
-    axis.margins(x=0.1, y=0.25)  # room for the names
     axis.grid(color="#e5e5e5", linewidth=0.6)
     axis.set_axisbelow(True)
     return drawn
+
+
+def _apart(wanted: np.ndarray, gap: float) -> np.ndarray:
+    """Places near the wanted ones, in their order and at least ``gap`` apart; places that meet stay centred."""
+    order = np.argsort(wanted, kind="stable")
+    groups: list[tuple[float, int]] = []  # the mean of what was wanted, and how many share it
+    for place in wanted[order]:
+        mean, count = float(place), 1
+        while groups and mean - groups[-1][0] < gap * (count + groups[-1][1]) / 2:
+            before, more = groups.pop()
+            mean, count = (mean * count + before * more) / (count + more), count + more
+        groups.append((mean, count))
+    kept = np.concatenate([mean + gap * (np.arange(count) - (count - 1) / 2) for mean, count in groups])
+    placed = np.empty_like(kept)
+    placed[order] = kept
+    return placed

@@ -1,6 +1,7 @@
 """Figures of the atlas draw what they are given."""
 
 import numpy as np
+import pytest
 
 from fer_core import plots_atlas
 from fer_core.entanglement import Map
@@ -47,3 +48,12 @@ def test_cost_has_a_mark_a_method_with_its_interval():
     assert [(text.get_text(), text.xy) for text in axis.texts] == [("few", (100, 0.9)), ("many", (1_000_000, 0.3))]
     marks = [container.lines[0].get_xydata()[0].tolist() for container in axis.containers]
     assert marks == [[100, 0.8], [1_000_000, 0.2]]
+
+
+def test_names_of_methods_of_one_size_stand_apart():
+    places = np.array([0.5, 0.1, 0.5, 0.51, 0.9])
+    placed = plots_atlas._apart(places, 0.05)
+    assert placed[[1, 4]].tolist() == [0.1, 0.9]  # nothing near them
+    assert np.diff(placed[[0, 2, 3]]) == pytest.approx([0.05, 0.05])  # in their order
+    assert placed[[0, 2, 3]].mean() == pytest.approx(places[[0, 2, 3]].mean())
+    assert np.diff(np.sort(plots_atlas._apart(np.linspace(0, 1, 60) ** 3, 0.01))).min() > 0.01 - 1e-12
