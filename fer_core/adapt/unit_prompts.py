@@ -6,16 +6,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from fer_core import prompts
 from fer_core.adapt.base import AdaptConfig, TestTimeMethod
 from fer_core.clip import TextTokens
 from fer_core.errors import UserError
 from fer_core.models.base import Method, normalise
 from fer_core.models.clip_au import ClipAu
+from fer_core.models.soft_prompts import random_start, words_start
 
 Start = Literal["random", "words"]
-
-_STD = 0.02
-_NEUTRAL = "a photo of a face with"  # what a context starts from that says nothing of the person
 
 
 def clip_au(source: Method, name: str) -> ClipAu:
@@ -51,11 +50,10 @@ class UnitPrompts:
             self.words = self._without_words(self.words)
         device = self.clip.device
         if start == "words":
-            tokens = self.clip.tokens([_NEUTRAL])
-            first = tokens.embedding[:, 1 : min(tokens.shortest, 1 + length)]
-            if first.shape[1] < length:
+            first = words_start(self.clip, prompts.unit_context(), length)
+            if len(first) < length:
                 raise UserError(
-                    f"context_length: expected at most {first.shape[1]} with start=words, got {length}; lower it, or "
+                    f"context_length: expected at most {len(first)} with start=words, got {length}; lower it, or "
                     "choose start=random"
                 )
             self.first = first.expand(len(phrases), -1, -1).clone()
@@ -63,7 +61,7 @@ class UnitPrompts:
             generator = torch.Generator().manual_seed(seed)
             # In the released form all units start from one context.
             count = 1 if released else len(phrases)
-            drawn = torch.randn(count, length, self.clip.text_width, generator=generator) * _STD
+            drawn = random_start(count, length, self.clip.text_width, generator=generator)
             self.first = drawn.expand(len(phrases), -1, -1).to(device).clone()
         self.context = self.first.clone().requires_grad_(True)
 

@@ -55,7 +55,7 @@ def entangled_by(predictions: engine.Predictions, classes: Sequence[str]) -> dic
         ``share``: of all errors, those that fall on a look-alike; None without an error.
         ``index``: :func:`fer_core.entanglement.entanglement_index` of the logits; ``index_images``: of the features'
         likeness to the classes' means. ``mixing``: mean :func:`fer_core.entanglement.neighbour_mixing` of look-alike
-        pairs. ``silhouette``: of the features.
+        pairs, a person's own pictures among the neighbours, which pages leave out. ``silhouette``: of the features.
     """
     labels, features = predictions.labels, predictions.features
     pairs = entanglement.positions(classes, LOOK_ALIKES)

@@ -34,7 +34,6 @@ from fer_core.models.zero_shot import PromptConfig, text_prototypes
 
 LIKENESS = 5.0
 _INNER = 256
-_TEMPLATE = "a person with an expression of {}"
 
 
 @dataclass(frozen=True)
@@ -125,5 +124,4 @@ def _phrases(config: ClipAuConfig, classes: Sequence[str]) -> tuple[str, ...]:
     """The texts that a video is compared with."""
     if config.wording == "classes":
         return tuple(text for row in prompts.texts(classes, "ensemble") for text in row)
-    bare = tuple(unit.phrase for unit in prompts.action_units(config.units))
-    return bare if config.wording == "bare" else tuple(_TEMPLATE.format(phrase) for phrase in bare)
+    return prompts.unit_texts(config.units, bare=config.wording == "bare")

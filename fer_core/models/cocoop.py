@@ -24,6 +24,7 @@ from fer_core.batch import Batch
 from fer_core.clip import Clip
 from fer_core.errors import UserError
 from fer_core.models.base import Method, Output, SupervisedConfig, normalise, pool, register
+from fer_core.models.soft_prompts import words_start
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ class CoCoOp(Method):
     def __init__(self, clip: Clip, classes: Sequence[str], config: CoCoOpConfig) -> None:
         super().__init__(clip, classes, config)
         self.words = clip.tokens([f"{word}." for word in prompts.class_words(classes, config.words)])
-        start = clip.tokens([config.context_init])
-        self.context = nn.Parameter(start.embedding[0, 1 : start.shortest].clone())
+        self.context = nn.Parameter(words_start(clip, config.context_init))
         inner = max(1, clip.embed_dim // config.reduction)
         self.meta = nn.Sequential(
             nn.Linear(clip.embed_dim, inner), nn.ReLU(), nn.Linear(inner, clip.text_width)

@@ -20,7 +20,6 @@ The papers of this book give no CoOp row on their data sets: ours stands in the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from fer_core import prompts
@@ -28,8 +27,7 @@ from fer_core.batch import Batch
 from fer_core.clip import Clip
 from fer_core.errors import UserError
 from fer_core.models.base import Method, Output, SupervisedConfig, cosine_logits, normalise, pool, register
-
-CONTEXT_STD = 0.02
+from fer_core.models.soft_prompts import random_start, words_start
 
 
 @dataclass(frozen=True)
@@ -76,14 +74,13 @@ class CoOp(Method):
         """The context before training, ``(M, W)``."""
         length, words = self.config.context_length, self.config.context_init
         if not words:
-            return torch.randn(length, self.clip.text_width) * CONTEXT_STD
-        tokens = self.clip.tokens([words])
-        found = tokens.shortest - 1
-        if found != length:
+            return random_start(length, self.clip.text_width)
+        context = words_start(self.clip, words)
+        if (found := len(context)) != length:
             raise UserError(
                 f"expected {length} tokens of context, got {found} in {words!r}; set context_length={found}"
             )
-        return tokens.embedding[0, 1 : 1 + length].clone()
+        return context
 
     def prototypes(self) -> Tensor:
         """Text features of all classes under the present context, ``(C, D)``, normalised."""

@@ -20,7 +20,6 @@ Reproduces the row "DFER-CLIP" of FineCLIPER's comparison.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from fer_core import prompts
@@ -28,7 +27,7 @@ from fer_core.batch import Batch
 from fer_core.clip import Clip
 from fer_core.errors import UserError
 from fer_core.models.base import Output, SupervisedConfig, cosine_logits, normalise, register
-from fer_core.models.coop import CONTEXT_STD
+from fer_core.models.soft_prompts import random_start
 from fer_core.models.timed_clips import TimedClips, TimedClipsConfig
 
 
@@ -64,7 +63,7 @@ class DferClip(TimedClips):
     def __init__(self, clip: Clip, classes: Sequence[str], config: DferClipConfig) -> None:
         super().__init__(clip, classes, config)
         self.words = clip.tokens(prompts.class_descriptions(classes, config.descriptions))
-        context = torch.randn(config.context_length, clip.text_width) * CONTEXT_STD
+        context = random_start(config.context_length, clip.text_width)
         if config.class_specific:
             context = context.expand(len(classes), -1, -1).clone()
         self.context = nn.Parameter(context)

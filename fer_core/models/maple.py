@@ -22,11 +22,10 @@ from torch import Tensor, nn
 
 from fer_core import prompts
 from fer_core.batch import Batch
-from fer_core.clip import Clip, TextTokens
+from fer_core.clip import Clip
 from fer_core.errors import UserError
 from fer_core.models.base import Method, Output, SupervisedConfig, cosine_logits, normalise, pool, register
-
-_STD = 0.02
+from fer_core.models.soft_prompts import deep_start, deep_words
 
 
 @dataclass(frozen=True)
@@ -51,28 +50,6 @@ class MapleConfig(SupervisedConfig):
             raise UserError(f"expected depth and length of at least 1, got {self.depth} and {self.length}; try 9 and 2")
 
 
-def deep_words(clip: Clip, classes: Sequence[str], length: int, words: prompts.Words) -> TextTokens:
-    """Tokens of ``"x … x {class}."``: the places of deep text prompts, which stand for the x.
-
-    Args:
-        clip: Whose tokens.
-        classes: Class names.
-        length: How many x there are.
-        words: The form of the class words.
-    """
-    return clip.tokens([f"{'x ' * length}{word}." for word in prompts.class_words(classes, words)])
-
-
-def first_prompts(clip: Clip, length: int, context_init: str) -> Tensor:
-    """``(P, W_t)`` where text prompts start: the first tokens of some words, the rest random."""
-    start = torch.randn(length, clip.text_width, device=clip.device) * _STD
-    if context_init:
-        tokens = clip.tokens([context_init])
-        known = tokens.embedding[0, 1 : min(tokens.shortest, 1 + length)]
-        start[: len(known)] = known
-    return start
-
-
 @register
 class Maple(Method):
     """Coupled prompts in the first blocks of both towers."""
@@ -87,9 +64,7 @@ class Maple(Method):
         super().__init__(clip, classes, config)
         depth = min(config.depth, clip.text_layers, clip.visual_layers)
         self.words = deep_words(clip, classes, config.length, config.words)
-        later = torch.randn(depth - 1, config.length, clip.text_width, device=clip.device) * _STD
-        first = first_prompts(clip, config.length, config.context_init)
-        self.text_prompts = nn.Parameter(torch.cat([first[None], later]))
+        self.text_prompts = nn.Parameter(deep_start(clip, depth, config.length, config.context_init))
         self.coupling = nn.ModuleList(
             nn.Linear(clip.text_width, clip.visual_width, device=clip.device) for _ in range(depth)
         )

@@ -38,8 +38,7 @@ from fer_core.clip import Clip, TextTokens
 from fer_core.errors import UserError
 from fer_core.losses.soft_hard import Pooling, contrastive_alignment, distance_alignment, token_likeness
 from fer_core.models.base import Method, Output, SupervisedConfig, normalise, pool, register
-
-_STD = 0.02
+from fer_core.models.soft_prompts import random_start
 
 
 @dataclass(frozen=True)
@@ -115,13 +114,12 @@ class MpaFer(Method):
         self.words = clip.tokens([f"{word}." for word in prompts.class_words(classes)])
         shape = (config.context_length, clip.text_width)
         shape = (len(classes), *shape) if config.class_specific else shape
-        self.context = nn.Parameter(torch.randn(shape, device=clip.device) * _STD)
+        self.context = nn.Parameter(random_start(*shape).to(clip.device))
         depth = clip.visual_layers if config.visual_depth is None else min(config.visual_depth, clip.visual_layers)
         self.visual_prompts = None
         if config.visual_length:
-            self.visual_prompts = nn.Parameter(
-                torch.randn(depth, config.visual_length, clip.visual_width, device=clip.device) * _STD
-            )
+            start = random_start(depth, config.visual_length, clip.visual_width)
+            self.visual_prompts = nn.Parameter(start.to(clip.device))
         self.asks_by_texts = not config.class_specific
         self.frozen_image_tower = self.visual_prompts is None
         self.needs_patches = config.local

@@ -27,10 +27,8 @@ from fer_core.batch import Batch
 from fer_core.clip import Clip
 from fer_core.errors import UserError
 from fer_core.models.base import Method, Output, SupervisedConfig, cosine_logits, normalise, pool, register
-from fer_core.models.maple import deep_words, first_prompts
+from fer_core.models.soft_prompts import deep_start, deep_words, random_start
 from fer_core.models.zero_shot import PromptConfig, text_prototypes
-
-_STD = 0.02
 
 
 @dataclass(frozen=True)
@@ -89,13 +87,9 @@ class PromptSrc(Method):
         super().__init__(clip, classes, config)
         self.words = deep_words(clip, classes, config.length, config.words)
         depth = min(config.depth, clip.text_layers)
-        later = torch.randn(depth - 1, config.length, clip.text_width, device=clip.device) * _STD
-        first = first_prompts(clip, config.length, config.context_init)
-        self.text_prompts = nn.Parameter(torch.cat([first[None], later]))
+        self.text_prompts = nn.Parameter(deep_start(clip, depth, config.length, config.context_init))
         depth = min(config.depth, clip.visual_layers)
-        self.visual_prompts = nn.Parameter(
-            torch.randn(depth, config.length, clip.visual_width, device=clip.device) * _STD
-        )
+        self.visual_prompts = nn.Parameter(random_start(depth, config.length, clip.visual_width).to(clip.device))
         self.register_buffer("frozen_texts", text_prototypes(clip, classes, config), persistent=False)
         self.register_buffer("gathered_text", torch.zeros_like(self.text_prompts))
         self.register_buffer("gathered_visual", torch.zeros_like(self.visual_prompts))

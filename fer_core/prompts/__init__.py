@@ -216,3 +216,18 @@ def _set(name: str) -> dict[str, Any]:
     if name not in known:
         raise unknown("set of templates", name, known)
     return known[name]
+
+
+def unit_texts(count: int = 46, bare: bool = True) -> tuple[str, ...]:
+    """The phrases of :func:`action_units`, bare or each in a sentence.
+
+    Raises:
+        UserError: As :func:`action_units`.
+    """
+    template = "{}" if bare else _read("action_units.yaml")["template"]
+    return tuple(template.format(unit.phrase) for unit in action_units(count))
+
+
+def unit_context() -> str:
+    """Words before an action unit that say nothing of the person: where a learned context may start."""
+    return _read("action_units.yaml")["context"]

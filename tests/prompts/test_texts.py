@@ -201,3 +201,11 @@ def test_another_number_of_action_units_is_refused(count):
 def test_requests_have_their_places():
     assert prompts.request("classes").count("{class}") == prompts.request("classes").count("{others}") == 1
     assert prompts.request("clips").count("{frames}") == 1
+
+
+def test_units_stand_in_a_sentence_where_asked():
+    bare = tuple(unit.phrase for unit in prompts.action_units(30))
+    assert prompts.unit_texts(30) == bare
+    assert prompts.unit_texts(30, bare=False) == tuple(f"a person with an expression of {text}" for text in bare)
+    assert prompts.vocabulary()
+    assert not set(prompts.unit_context().split()) & set(prompts.vocabulary())
