@@ -9,7 +9,7 @@ from fer_core import prompts
 from fer_core.clip import Clip, TextTokens
 
 STD = 0.02
-"""Of random starts: CoOp's (Zhou et al. 2022, section 4), which later papers kept."""
+"""The deviation of random starts, as CoOp has it (Zhou et al. 2022, section 4) and later papers kept it."""
 
 
 def random_start(*shape: int, generator: torch.Generator | None = None) -> Tensor:
