@@ -19,7 +19,6 @@ from fer_core.faces.render import render
 
 SIZE = 64
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-_SCALE = 1.36  # the mean of views as they are drawn for the sets: cropped to the face
 _FROM = "facs-still-8"
 
 
@@ -63,6 +62,7 @@ NUISANCES: dict[str, Nuisance] = {
     "turn": Nuisance("head turned, rad", (0.0, 0.2, 0.4, 0.6), _set("yaw")),
     "nod": Nuisance("head lowered, rad", (0.0, 0.12, 0.24, 0.36), _set("pitch")),
     "tilt": Nuisance("head tilted, rad", (0.0, 0.15, 0.3, 0.45), _set("roll")),
+    "far": Nuisance("scale of the face", (scene.CROP, 1.24, 1.12, 1.0), _set("scale")),
     "light": Nuisance("light from the side", (-0.45, 0.4, 0.9, 1.4), _from_the_side),
     "dark": Nuisance("brightness", (1.0, 0.7, 0.5, 0.3), _set("gain")),
     "hand": Nuisance("hand before the mouth", (0.0, 1.0), _covered("hand")),
@@ -148,7 +148,7 @@ def _people(count: int | None) -> identity.Identity:
 
 def _view(count: int) -> scene.Scene:
     views = scene.studio(count)
-    views.scale.fill_(_SCALE)
+    views.scale.fill_(scene.CROP)
     return views
 
 

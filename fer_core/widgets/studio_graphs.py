@@ -29,6 +29,7 @@ VIEW: dict[str, tuple[float, float, float]] = {
     "light from the side": (-1.2, 1.2, -0.45),
     "light from above": (-1.2, 0.6, -0.55),
     "light from everywhere": (0.21, 0.71, 0.46),
+    "closeness": (1.0, 1.6, 1.35),
 }
 _NUMBERS, _KINDS = (
     ("tone", "age", "freckles", "lipstick", "glasses"),
@@ -66,7 +67,7 @@ class Drawing(nn.Module):
         resting, none = rest[:, len(_KINDS) :], torch.zeros_like(kinds["beard"])
         who = identity.Identity(form=form, **numbers, **kinds, resting=resting, resting_face=none, texture=none)
         seen = scene.studio(units.shape[0])
-        seen.yaw, seen.pitch, seen.roll, across, down, seen.ambient = view.unbind(1)
+        seen.yaw, seen.pitch, seen.roll, across, down, seen.ambient, seen.scale = view.unbind(1)
         seen.light = torch.stack([across, down], 1)
         return portrait(units, who, seen, SIZE)
 
@@ -179,7 +180,9 @@ def write(folder: Any, tower: Clip, kept: Mapping[str, models.Method]) -> dict[s
     """
     generator = torch.Generator().manual_seed(0)
     people = person_numbers(identity.sample(2, generator))
-    units, view = torch.rand(2, len(CODES), generator=generator), torch.rand(2, len(VIEW), generator=generator) - 0.5
+    units = torch.rand(2, len(CODES), generator=generator)
+    low, high = (torch.tensor(ends) for ends in list(zip(*VIEW.values(), strict=True))[:2])
+    view = low + (high - low) * torch.rand(2, len(VIEW), generator=generator)
     # A page draws one face at a time: traced with one, and tried with another.
     one, other = (
         {"units": units[at : at + 1], "person": people[at : at + 1], "view": view[at : at + 1]} for at in (0, 1)

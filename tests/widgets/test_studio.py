@@ -61,7 +61,7 @@ def test_drawing_is_rendering(faces):
     units, who, view = faces
     seen = scene.studio(16)
     seen.yaw, seen.pitch, seen.roll = view[:, :3].unbind(1)
-    seen.light, seen.ambient = view[:, 3:5], view[:, 5]
+    seen.light, seen.ambient, seen.scale = view[:, 3:5], view[:, 5], view[:, 6]
     expected = render(units, who, seen, 64).image
     torch.testing.assert_close(graphs.Drawing()(units, graphs.person_numbers(who), view), expected, atol=1e-6, rtol=0)
 
@@ -87,6 +87,25 @@ def test_methods_say_what_they_say_elsewhere(tower, kept, faces):
         expected = (token @ text - world.usual[unit]) / world.spread[unit]
         torch.testing.assert_close(fits[:, unit], expected, atol=1e-4, rtol=1e-4, msg=code)
     torch.testing.assert_close(place, (token - world.mean) @ world.axes, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_usual_view_is_one_that_methods_know(kept):
+    """Cropped and lit as training faces are; a wider crop made most of these answers wrong."""
+    seen = scene.sample(2000, torch.Generator().manual_seed(0))
+    usual = {name: usual for name, (_, _, usual) in graphs.VIEW.items()}
+    assert usual["closeness"] == pytest.approx(seen.scale.mean().item(), abs=0.02)
+    assert usual["light from everywhere"] == pytest.approx(seen.ambient.mean().item(), abs=0.05)
+    who = identity.sample(40, torch.Generator().manual_seed(5))
+    who.resting = torch.zeros_like(who.resting)
+    units = expressions.prototypes(data.CLASSES)
+    view = torch.tensor([list(usual.values())]).expand(40 * len(units), -1)
+    numbers = graphs.person_numbers(who).repeat_interleave(len(units), 0)
+    image = graphs.Drawing()(units.repeat(40, 1), numbers, view)
+    truth = torch.arange(len(units)).repeat(40)
+    for name, method in kept.items():
+        right = (Graph(method)(image)[0].argmax(1) == truth).float().mean().item()
+        assert right > 0.9, name
 
 
 def test_the_map_tells_expressions_apart(tower):
