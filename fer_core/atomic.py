@@ -43,7 +43,10 @@ def replacing(path: Path, sync: bool = True, clear: bool = True) -> Iterator[Pat
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}"
     try:
         temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode
         yield temporary
+        if temporary.stat().st_mode != mode:  # safetensors puts a file there that only its owner may read
+            temporary.chmod(mode)
         if sync:
             _sync(temporary)
         temporary.replace(path)

@@ -1,9 +1,12 @@
 """Files that are there whole or not at all."""
 
 import os
+import stat
 import time
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from fer_core import atomic
 
@@ -69,3 +72,17 @@ def test_clears_folders_below_and_folders_that_are_not_whole(tmp_path):
     atomic.remove_leftovers(tmp_path, "**/")
     assert [path.name for path in tmp_path.rglob("*")] == ["a", "b"]
     atomic.remove_leftovers(tmp_path / "nowhere")
+
+
+def test_who_may_read_a_file_is_decided_by_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        for path, write in (
+            (tmp_path / "plain", lambda at: at.write_text("1")),
+            (tmp_path / "weights", lambda at: save_file({"a": torch.ones(2)}, at)),
+        ):
+            with atomic.replacing(path) as temporary:
+                write(temporary)
+            assert stat.S_IMODE(path.stat().st_mode) == 0o640, path.name
+    finally:
+        os.umask(before)
