@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-#: The mean scale of views as sets draw them: cropped to the face. Methods that were trained on them know no other.
+#: The mean scale of views as sets draw them, which is cropped to the face. Methods trained on them know no other.
 CROP = 1.36
 OCCLUSIONS: tuple[str, ...] = ("none", "hand", "mask")
 CLOTHES: dict[str, tuple[float, float, float]] = {
