@@ -197,6 +197,16 @@ def test_every_page_says_what_it_was_made_from(html):
         assert ('class="page-run docutils container"' in text) == (path.parent.name == "notebooks"), path.name
 
 
+def test_the_book_stays_small(html):
+    """Under 60 MB as a whole, and a page with its pictures under 3 MB."""
+    sizes = {path: path.stat().st_size for path in html.rglob("*") if path.is_file()}
+    largest = sorted(sizes, key=lambda path: -sizes[path])[:10]
+    assert sum(sizes.values()) < 60e6, [(str(path.relative_to(html)), sizes[path]) for path in largest]
+    for page in html.rglob("*.html"):
+        pictures = set(re.findall(r"_images/[\w.-]+", page.read_text(encoding="utf-8")))
+        assert sizes[page] + sum(sizes[html / picture] for picture in pictures) < 3e6, page.name
+
+
 def test_pages_open_without_network_or_error(html, visit):
     paths = _pages(html)
     assert len(paths) >= 5
