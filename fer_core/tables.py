@@ -8,7 +8,7 @@ set: what stands in it was measured on that data set and no other.
 import json
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean, stdev
@@ -160,8 +160,31 @@ def fill(definition: Definition, records_dir: Path | str | None, numbers: Sequen
         if isinstance(row, Ours):
             rows.append(_our_row(row, definition.columns, found))
         else:
-            rows.extend(_their_rows(filter(row.fits, numbers), definition.columns))
+            for theirs in _their_rows(filter(row.fits, numbers), definition.columns):
+                _join(rows, theirs)
     return Table(definition.name, definition.caption, definition.columns, tuple(rows))
+
+
+def _join(rows: list[Row], new: Row) -> None:
+    """Adds a published row; one row for what two sources print of a method, where they do not disagree."""
+    for place, old in enumerate(rows):
+        ours = any(cell.kind in ("reproduced", "not run") for cell in old.cells)
+        if ours or (old.method, old.backbone) != (new.method, new.backbone):
+            continue
+        both = list(zip(old.cells, new.cells, strict=True))
+        if all(one.value == other.value for one, other in both if None not in (one.value, other.value)):
+            rows[place] = replace(old, cells=tuple(_better(one, other) for one, other in both))
+            return
+    rows.append(new)
+
+
+def _better(one: Cell, other: Cell) -> Cell:
+    """Of two cells that do not disagree the one whose source is nearer to the authors, with the notes of both."""
+    if "published" not in (one.kind, other.kind) or one.kind != other.kind:
+        return other if other.kind == "published" else one
+    marks = list(published.MARKS)
+    first, second = sorted((one, other), key=lambda cell: marks.index(cell.status or marks[-1]))
+    return replace(first, note="; ".join(dict.fromkeys(note for note in (first.note, second.note) if note)))
 
 
 def _their_rows(numbers: Iterable[Published], columns: Sequence[Column]) -> list[Row]:

@@ -231,6 +231,21 @@ def test_published_rows_keep_the_printed_value_and_the_mark(tmp_path):
     assert [row.method for row in only.rows] == ["other"]
 
 
+def test_two_sources_of_a_method_share_a_row_unless_they_disagree(tmp_path):
+    numbers = [
+        number("43.40", note="A"), number("60", method="other"), number("70", method="third"),
+        number("43.4", "primary", paper="Q", note="B"), number("48", metric="WAR", paper="Q"),
+        number("61", method="other", paper="Q"), number("70", method="third", backbone="X", paper="Q"),
+    ]  # fmt: skip
+    table = fill(tmp_path, WAR, UAR, rows=[Theirs("P", "T"), Theirs("Q", "T")], numbers=numbers)
+    assert [(row.method, row.cells[1].text) for row in table.rows] == [
+        ("M", "43.4"), ("other", "60"), ("third", "70"), ("other", "61"), ("third", "70"),
+    ]  # fmt: skip
+    war, uar = table.rows[0].cells
+    assert (war.text, war.status) == ("48", "secondary")
+    assert (uar.status, uar.note) == ("primary", "B; S; A; S")
+
+
 def test_the_tables_of_the_book(tmp_path):
     assert set(tables.names()) >= {"baselines-facs-still-8", "baselines-ferplus"}
     table = tables.build("baselines-ferplus", tmp_path)
