@@ -300,8 +300,8 @@ DEFINITIONS = (
     Definition(
         "fine-cliper-main",
         "FineCLIPER: published numbers, others on the same data as far as we hold them (a method of which two "
-        "sources print different numbers stands twice), and what this code reproduces with the paper's profile. DFEW and MAFW: means "
-        "over five folds. UAR and WAR in percent.",
+        "sources print different numbers stands twice), and what this code reproduces with the paper's profile. DFEW "
+        "and MAFW: means over five folds. UAR and WAR in percent.",
         _scores(_WILD_CLIPS, ("uar", "war")),
         (
             *(Ours(method, "paper") for method in _CLIPS if method != "coop"),
