@@ -146,7 +146,7 @@ def _maple(tower: clip.Clip, options: Options) -> Case:
 def _clip_au(tower: clip.Clip, options: Options) -> Case:
     method = models.build("clip-au", tower, CLASSES, {})
     assert isinstance(method, ClipAu)
-    phrases = [unit.phrase for unit in prompts.action_units(method.config.units)]
+    phrases = prompts.unit_texts(method.config.units)
     plain = PlainClipAu(tower, phrases, method.adapter, method.temporal.convolution, method.classifier)
     parts = ((method.adapter, plain.adapter), (method.temporal.convolution, plain.convolution))
     pairs = [

@@ -180,8 +180,8 @@ def _join(rows: list[Row], new: Row) -> None:
 
 def _better(one: Cell, other: Cell) -> Cell:
     """Of two cells that do not disagree the one whose source is nearer to the authors, with the notes of both."""
-    if "published" not in (one.kind, other.kind) or one.kind != other.kind:
-        return other if other.kind == "published" else one
+    if "empty" in (one.kind, other.kind):
+        return other if one.kind == "empty" else one
     marks = list(published.MARKS)
     first, second = sorted((one, other), key=lambda cell: marks.index(cell.status or marks[-1]))
     return replace(first, note="; ".join(dict.fromkeys(note for note in (first.note, second.note) if note)))
