@@ -43,12 +43,25 @@ def device(name: str) -> torch.device:
     return found
 
 
+def computes_bf16(device: torch.device) -> bool:
+    """Whether a device has units for bfloat16; without them torch computes it by other means.
+
+    Of CPUs, those with AMX or AVX-512 BF16 have some; of others torch does not tell.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # No public ones in torch 2.6.
+    asked = (torch.cpu._is_amx_tile_supported, torch.cpu._is_avx512_bf16_supported)
+    return device.type != "cpu" or any(each() for each in asked)
+
+
 def describe(device: torch.device | str = "cpu") -> dict[str, Any]:
     """The hardware that a run on ``device`` uses.
 
     Returns:
         ``device`` (its kind), ``cpu`` (name), ``cores`` (usable by this process), ``threads`` (torch's), ``memory``
-        (bytes), ``gpu`` (name and bytes; None without one in use), ``system`` and ``architecture``.
+        (bytes), ``gpu`` (name and bytes; None without one in use), ``bf16`` (see :func:`computes_bf16`), ``system``
+        and ``architecture``.
     """
     used = torch.device(device)
     return {
@@ -58,6 +71,7 @@ def describe(device: torch.device | str = "cpu") -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpu": _gpu(used),
+        "bf16": computes_bf16(used),
         "system": platform.system(),
         "architecture": platform.machine(),
     }

@@ -22,9 +22,18 @@ def test_hardware_names_no_machine_and_no_user():
     assert found["threads"] == torch.get_num_threads()
     assert found["memory"] > 2**28
     assert all(found[key] for key in ("cpu", "system", "architecture"))
+    assert found["bf16"] is hardware.computes_bf16(torch.device("cpu"))
     values = json.dumps([found, hardware.versions()]).split('"')
     for private in (socket.gethostname(), getpass.getuser(), str(Path.home()), str(Path.cwd())):
         assert private not in values
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="needs Linux's list of the processor's flags")
+def test_units_for_bf16_are_those_that_linux_names():
+    if platform.machine() != "x86_64":
+        pytest.skip("needs an x86 processor, whose flags are known")
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    assert hardware.computes_bf16(torch.device("cpu")) is ("amx_bf16" in flags or "avx512_bf16" in flags)
 
 
 def test_versions_are_those_that_run():

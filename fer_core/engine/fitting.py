@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from fer_core import config
+from fer_core import config, hardware
 from fer_core.batch import Batch
 from fer_core.data import FaceDataset, Transform
 from fer_core.engine import runtime
@@ -311,6 +311,8 @@ def fit(
     if used.type == "cuda":
         torch.cuda.reset_peak_memory_stats(used)
     report = Report(training.epochs, progress and processes.main, Path(log_dir) if log_dir and processes.main else None)
+    if runtime.computed(training.precision, used) != training.precision:
+        report.say("this CPU has no units for bf16: computing in fp32, which is faster here")
     path = None if checkpoint is None else Path(checkpoint)
     trainer = _Trainer(method, training, seed, processes, report, path, checkpoint_seconds)
     try:
@@ -350,6 +352,5 @@ def fit(
 
 def _warn_of_emulation(precision: str, device: torch.device) -> None:
     """Says where a GPU has no units for bf16, such as a T4: torch then computes by other means, slowly."""
-    if precision != "bf16" or device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False):
-        return
-    logger.warning("this GPU only emulates bf16, which is slow; --set training.precision=fp16 is faster here")
+    if precision == "bf16" and device.type == "cuda" and not hardware.computes_bf16(device):
+        logger.warning("this GPU only emulates bf16, which is slow; --set training.precision=fp16 is faster here")

@@ -16,7 +16,7 @@ from fer_core import config
 from fer_core.batch import Batch, ImageFeatures
 from fer_core.data import FaceDataset, Joined, Transform, cache, loading
 from fer_core.engine.processes import Processes
-from fer_core.engine.runtime import autocast
+from fer_core.engine.runtime import autocast, computed
 from fer_core.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class Features(Source):
             "weights": clip.weights, "data": self.dataset.pixels, "split": self.dataset.split,
             "size": transform.image_size, "mean": transform.mean.flatten().tolist(),
             "std": transform.std.flatten().tolist(),
-            "patches": patches, "precision": precision, "device": self.device.type,
+            "patches": patches, "precision": computed(precision, self.device), "device": self.device.type,
         }  # fmt: skip
         key = f"features-{config.digest({**made_from, **self._made_from()})}"
         # All of it in turn: processes that fail before they meet could not tell each other.

@@ -33,8 +33,8 @@ class Training:
         gradient_clip: Largest norm of all gradients together; None clips nothing.
         ema: Decay of an exponential moving average of the weights, which is then what is evaluated and kept; None for
             no average.
-        precision: Autocast of forward passes: ``"fp32"`` (none), ``"bf16"``, or ``"fp16"`` with loss scaling; trained
-            weights stay in float32.
+        precision: Autocast of forward passes: ``"fp32"`` (none), ``"bf16"`` (on a CPU without units for it: none), or
+            ``"fp16"`` with loss scaling; trained weights stay in float32.
         selection: ``"last"`` keeps the last epoch's weights, ``"validation"`` those of the highest validation WAR
             (the earlier of equals).
         evaluate_every: Epochs from one evaluation to the next; the last epoch is always evaluated.

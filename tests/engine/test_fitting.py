@@ -17,7 +17,7 @@ from pretended import Elsewhere, pretended
 from torch import Tensor, nn
 from toy import TEST, TRAIN, VALIDATION, Frozen, Tower, Toy, fitted, same, weights
 
-from fer_core import config, engine
+from fer_core import config, engine, hardware
 from fer_core.batch import Batch
 from fer_core.data import Augmentation, Transform, loader, subset
 from fer_core.data.loading import order
@@ -359,7 +359,8 @@ def test_says_one_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("cache_features", [True, False])
-def test_half_precision_learns_the_same(precision: Any, cache_features: bool) -> None:
+def test_half_precision_learns_the_same(monkeypatch: pytest.MonkeyPatch, precision: Any, cache_features: bool) -> None:
+    monkeypatch.setattr(hardware, "computes_bf16", lambda device: True)  # without units it is slow, but works
     training = Training(epochs=3, batch_size=16, lr=0.01, gradient_clip=5.0, cache_features=cache_features)
     _, full = fitted(training)
     half = config.build(Training, {**config.plain(training), "precision": precision}, "training")
@@ -535,6 +536,20 @@ def test_says_where_bf16_is_only_emulated(
     with pytest.raises(UserError, match="far enough"):
         engine.fit(Toy(), TRAIN, None, None, Training(precision=precision), seed=0, device=device, progress=False)
     assert ("--set training.precision=fp16" in caplog.text) is told
+
+
+@pytest.mark.parametrize("units", [True, False])
+def test_a_cpu_without_units_for_bf16_computes_in_fp32(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], units: bool
+) -> None:
+    monkeypatch.setattr(hardware, "computes_bf16", lambda device: units)
+    results = []
+    for precision in ("fp32", "bf16"):
+        engine.seed_everything(0)
+        training = Training(epochs=1, batch_size=16, precision=precision)
+        results.append(engine.fit(Toy(), TRAIN, None, TEST, training, seed=0).test.logits)
+        assert ("this CPU has no units for bf16" in capsys.readouterr().err) is (precision == "bf16" and not units)
+    assert np.array_equal(*results) is not units
 
 
 @pytest.mark.gpu
