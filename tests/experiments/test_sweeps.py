@@ -161,19 +161,26 @@ def test_a_stopped_sweep_stops_its_processes_in_one_line(sent, ferplus, tmp_path
         "--records", str(tmp_path / "records"),
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(Path(fer_core.__file__).parents[1]), "FER_CACHE": str(tmp_path)}
+    # A shell's background jobs ignore Ctrl-C, and what they start does, too.
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    start += "import sys; from fer_core import cli; sys.exit(cli.main())"
     with subprocess.Popen(
-        [sys.executable, "-m", "fer_core.cli", *line], stderr=subprocess.PIPE, text=True, start_new_session=True,
+        [sys.executable, "-c", start, *line], stderr=subprocess.PIPE, text=True, start_new_session=True,
         env=environment,
     ) as sweep:  # fmt: skip
         children = []
-        while len(children) < 2:  # of the pool; one more is multiprocessing's own
-            time.sleep(0.5)
-            below = psutil.Process(sweep.pid).children(recursive=True)
-            children = [each for each in below if "spawn_main" in " ".join(each.cmdline())]
-            assert sweep.poll() is None
-        time.sleep(3)
-        (os.killpg if sent == signal.SIGINT else os.kill)(sweep.pid, sent)  # Ctrl-C reaches the whole group
-        _, told = sweep.communicate(timeout=120)
+        try:
+            while len(children) < 2:  # of the pool; one more is multiprocessing's own
+                time.sleep(0.5)
+                below = psutil.Process(sweep.pid).children(recursive=True)
+                children = [each for each in below if "spawn_main" in " ".join(each.cmdline())]
+                assert sweep.poll() is None
+            time.sleep(3)
+            (os.killpg if sent == signal.SIGINT else os.kill)(sweep.pid, sent)  # Ctrl-C reaches the whole group
+            _, told = sweep.communicate(timeout=120)
+        except BaseException:  # one that goes on would keep the tests, and both cores, for hours
+            os.killpg(sweep.pid, signal.SIGKILL)
+            raise
     assert sweep.returncode == (130 if sent == signal.SIGINT else 75), told
     assert "Traceback" not in told
     assert not any(each.is_running() for each in children)
