@@ -4,7 +4,10 @@ PYTHON ?= python3
 JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --quiet --constraint constraints.txt --editable
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --quiet --constraint constraints.txt \
+    --no-compile --editable
+# pip compiles one file after the other. Files that this Python cannot compile are some libraries' own affair.
+COMPILE := $(BIN)/python -m compileall -q -q -j $(JOBS) $(VENV)/lib || true
 LARGEST := 1048576
 
 .DEFAULT_GOAL := help
@@ -52,10 +55,12 @@ clean:  ## remove what was built, and .venv
 $(VENV)/installed-base: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing the project and its tested versions into $(VENV) (some minutes, once)"
 	$(INSTALL) '.[book,test]'
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/installed-%: $(VENV)/installed-base
 	$(INSTALL) '.[$*]'
+	@$(COMPILE)
 	@touch $@
 
 $(BIN)/python:
