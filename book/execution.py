@@ -23,6 +23,7 @@ from fer_core.data import facs
 from fer_core.errors import UserError
 
 CELL_TIMEOUT = 1800  # seconds; a cell of a page that is built live takes far less, so one that hangs ends the build
+_START_TIMEOUT = 300  # seconds; on a busy machine a kernel's first imports can take more than papermill's minute
 _HEARTBEAT = 60  # seconds between signs of life
 
 
@@ -82,8 +83,10 @@ def _run(
     failed: list[str] = []
     # Not forked: torch and the kernel client hold threads that a fork would lose.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _limit_threads, (threads,)) as pool:
+        # Long ones first, as far as their size tells: one that began last would leave the other cores idle.
+        order = sorted(waiting, key=lambda notebook: (layout.root / notebook.source).stat().st_size, reverse=True)
         running: dict[Future[Stamp], Notebook] = {
-            pool.submit(execute, layout.root, notebook, now, threads): notebook for notebook, now in waiting.items()
+            pool.submit(execute, layout.root, notebook, waiting[notebook], threads): notebook for notebook in order
         }
         start = time.monotonic()
         while running:
@@ -134,6 +137,7 @@ def execute(root: Path, notebook: Notebook, now: Inputs, threads: int) -> Stamp:
             kernel_name="python3",
             cwd=str(source.parent),
             progress_bar=False,
+            start_timeout=_START_TIMEOUT,
             execution_timeout=CELL_TIMEOUT,
             extra_arguments=["--log-level=ERROR"],
         )

@@ -146,6 +146,7 @@ def test_make_installs_once_and_again_when_requirements_change(checkout):
         done = _make(checkout, "book", "PYTHON=./fake-python")
         assert done.returncode == 0, done.stderr
         assert _installations(checkout) == 1
+        assert (checkout / "calls").read_text().count("-m compileall") == 1
     later = (checkout / ".venv" / "installed-base").stat().st_mtime + 1
     os.utime(checkout / "constraints.txt", (later, later))
     _make(checkout, "book", "PYTHON=./fake-python")
