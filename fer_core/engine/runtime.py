@@ -113,7 +113,7 @@ def computed(precision: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> Iterator[None]:
     """The context in which forward passes run: ``"fp32"`` (no autocast), ``"bf16"`` or ``"fp16"``.
 
-    A CPU without units for bf16 computes in fp32 where bf16 is asked for: by other means bf16 takes ten times as long.
+    A CPU without units for bf16 computes in fp32 where bf16 is asked for: other means take it eleven times as long.
     On the CPU half precision takes plain attention: the fused kernel's backward pass is slower there than all the rest
     of a small tower, which then trains two to three times as fast.
     """
