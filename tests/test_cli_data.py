@@ -1,7 +1,9 @@
 """``fer-core data ...`` as a user meets it; and every licensed data set from miniature to smoke run."""
 
 import json
+from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 
@@ -74,7 +76,13 @@ def test_from_miniature_to_smoke_run(name, capsys, tmp_path, monkeypatch):
 
 PAPER = [name for name in experiments.names() if "paper" in experiments.load(name).profiles]
 # Weights of the hub are not here, and a pass over small pictures goes through all that the paper's settings name.
-QUICKLY = ("backbone=embedded:random", "data.size=64", "training.epochs=1")
+QUICKLY = ("backbone=narrow-vit:random", "data.size=64", "training.epochs=1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow_vit():
+    """Makes a ViT of few patches known to open_clip, as a user's own architecture is."""
+    open_clip.add_model_config(Path(__file__).parent / "helpers" / "narrow-vit.json")
 
 
 @pytest.fixture(scope="module")

@@ -7,20 +7,71 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from toy import TEST, TRAIN, VALIDATION, Toy
 
+from fer_core import config, engine
 from fer_core.engine import Processes, processes
 from fer_core.errors import UserError
 
 HELPERS = Path(__file__).parent.parent / "helpers"
+TOY = str(HELPERS / "toy.py")
+
+LES_CLIP = ("--method", "les-clip")
+#: What compares samples with each other sees those of its own process alone.
+ALONE = '{"expert_dropout": 0.0, "contrast": 0.0, "balance": 0.0}'
+#: Its noise, and what it gathers of its confusions, too.
+CONFUSED = (*LES_CLIP, "--model", '{"similar_by": "confusion"}')
+SPREAD = '"epochs": 2, "batch_size": 16, "optimizer": "sgd", "shard": true'
+
+#: Settings and options of what two processes do as one does.
+COPIED = {
+    # 70 training samples: the last batch has 6, and with batches of 23 one, so that one process has none of it.
+    "clipped": ('{"epochs": 3, "batch_size": 16, "optimizer": "sgd", "lr": 0.05, "gradient_clip": 0.5}',),
+    "sharded": (
+        '{"epochs": 2, "batch_size": 16, "lr": 0.01, "shard": true, "ema": 0.9, "accumulate": 2, "gradient_clip": 0.5, '
+        '"selection": "validation"}',
+    ),
+    "uncached": (
+        '{"epochs": 2, "batch_size": 23, "optimizer": "sgd", "lr": 0.05, "accumulate": 3, "ema": 0.9, '
+        '"cache_features": false, "augmentation": {"flip": 0.5}}',
+    ),
+}
+#: The same, of methods of this library; 70 samples in batches of 23 leave one to the last, and each process then
+#: computes another number of parts.
+METHODS = {
+    "full": (
+        f'{{{SPREAD}, "lr": 0.01, "accumulate": 2, "selection": "validation", "ema": 0.5, "channels_last": true}}',
+        "--method", "full-fine-tuning",
+    ),
+    "les-clip": (f'{{{SPREAD}, "lr": 0.05, "gradient_clip": 0.5}}', *LES_CLIP, "--model", ALONE, "--no-noise"),
+    "mpa-fer": (f'{{{SPREAD}, "lr": 0.05, "batch_size": 23, "accumulate": 3}}', "--method", "mpa-fer"),
+    "coop": (f'{{{SPREAD}, "lr": 0.05, "optimizer": "adamw"}}', "--method", "coop"),
+    "promptsrc": (f'{{{SPREAD}, "lr": 0.05}}', "--method", "promptsrc"),  # looks at weights in between
+}  # fmt: skip
+#: Of two processes whose weights are spread, or copied.
+PLACED = {
+    f"{precision} {shard}": (
+        f'{{"epochs": 2, "batch_size": 16, "lr": 0.001, "precision": "{precision}", "shard": {shard}}}', *CONFUSED
+    )
+    for precision in ("fp32", "fp16")
+    for shard in ("true", "false")
+}  # fmt: skip
+#: Of two processes that are killed.
+WHOLE = '{"epochs": 4, "batch_size": 16, "lr": 0.02, "ema": 0.9, "selection": "validation"'
+KILLED = {"toy": (f"{WHOLE}}}", "--dropout", "0.2"), "spread": (f'{WHOLE}, "shard": true}}', *LES_CLIP)}
+#: What only --slow runs.
+SLOW = ("promptsrc", "fp16", "fp16 true", "fp16 false")
 
 
-def command_of(count: int, out: Path, settings: str, *further: str) -> list[str]:
-    return started_by(count, [str(HELPERS / "toy.py"), "--out", str(out), "--training", settings, *further])
+def marked(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
 
 
 def started_by(count: int, command: list[str]) -> list[str]:
@@ -33,92 +84,74 @@ def started_by(count: int, command: list[str]) -> list[str]:
     return [sys.executable, *command]
 
 
-def environment(cache: Path) -> dict[str, str]:
-    return {**os.environ, "FER_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+def command_of(count: int, folder: Path, trainings: dict[str, tuple[str, ...]], *further: str) -> list[str]:
+    """Trains each in turn, to a file of its name: processes take longer to start than all of the trainings."""
+    file = folder / "lines.json"
+    lines = [
+        ["--out", str(folder / f"{name}.npz"), "--training", settings, *options, *further]
+        for name, (settings, *options) in trainings.items()
+    ]
+    file.write_text(json.dumps(lines))
+    return started_by(count, [TOY, "--each", str(file)])
 
 
-def launched(count: int, out: Path, settings: str, cache: Path, *further: str) -> None:
-    command = command_of(count, out, settings, *further)
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(cache), timeout=300)
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "FER_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+
+
+def launched(count: int, folder: Path, trainings: dict[str, tuple[str, ...]], *further: str) -> Path:
+    command = command_of(count, folder, trainings, *further)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(folder), timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
+    return folder
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        # 70 training samples: the last batch has 6, and with batches of 23 one, so that one process has none of it.
-        '{"epochs": 3, "batch_size": 16, "optimizer": "sgd", "lr": 0.05, "gradient_clip": 0.5}',
-        '{"epochs": 2, "batch_size": 16, "lr": 0.01, "shard": true, "ema": 0.9, "accumulate": 2, "gradient_clip": 0.5, '
-        '"selection": "validation"}',
-        '{"epochs": 2, "batch_size": 23, "optimizer": "sgd", "lr": 0.05, "accumulate": 3, "ema": 0.9, '
-        '"cache_features": false, "augmentation": {"flip": 0.5}}',
-    ],
-)
-def test_two_processes_equal_one(fresh_cache: Path, tmp_path: Path, settings: str) -> None:
-    for count in (1, 2):
-        launched(count, tmp_path / f"{count}.npz", settings, fresh_cache / str(count))
-    with np.load(tmp_path / "1.npz") as one, np.load(tmp_path / "2.npz") as two:
-        assert two["index"].tolist() == list(range(50))  # no sample twice, none left out
-        for name in one.files:
-            np.testing.assert_allclose(two[name], one[name], rtol=1e-5, atol=1e-5, err_msg=name)
+@pytest.fixture(scope="module")
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders of what one process and two come to in each training."""
+
+    def chosen(trainings: dict[str, Any]) -> dict[str, Any]:
+        slow = request.config.getoption("--slow")
+        return {name: line for name, line in trainings.items() if slow or name not in SLOW}
+
+    one, two = (tmp_path_factory.mktemp("trained") for _ in range(2))
+    both = {**COPIED, **METHODS}
+    return launched(1, one, chosen(both)), launched(2, two, chosen({**both, **PLACED, **KILLED}))
 
 
-LES_CLIP = ("--method", "les-clip")
-#: What compares samples with each other sees those of its own process alone.
-ALONE = '{"expert_dropout": 0.0, "contrast": 0.0, "balance": 0.0}'
+def compared(one: Path, other: Path, within: tuple[float, float]) -> None:
+    with np.load(one) as expected, np.load(other) as got:
+        assert set(expected.files) == set(got.files)
+        for name in expected.files:
+            np.testing.assert_allclose(got[name], expected[name], *within, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    ("settings", "options"),
-    [
-        # 70 samples in batches of 23 leave one to the last; each process then computes another number of parts.
-        (
-            '{"lr": 0.01, "accumulate": 2, "selection": "validation", "ema": 0.5, "channels_last": true}',
-            ("--method", "full-fine-tuning"),
-        ),
-        ('{"lr": 0.05, "gradient_clip": 0.5}', (*LES_CLIP, "--model", ALONE, "--no-noise")),
-        ('{"lr": 0.05, "batch_size": 23, "accumulate": 3}', ("--method", "mpa-fer")),
-        ('{"lr": 0.05, "optimizer": "adamw"}', ("--method", "coop")),
-        pytest.param('{"lr": 0.05}', ("--method", "promptsrc"), marks=pytest.mark.slow),  # looks at weights in between
-    ],
-    ids=["full", "les-clip", "mpa-fer", "coop", "promptsrc"],
-)
-def test_spread_weights_equal_those_of_one_process(
-    fresh_cache: Path, tmp_path: Path, settings: str, options: tuple[str, ...]
-) -> None:
-    settings = '{"epochs": 2, "batch_size": 16, "optimizer": "sgd", "shard": true, ' + settings[1:]
-    for count in (1, 2):
-        launched(count, tmp_path / f"{count}.npz", settings, fresh_cache / str(count), *options)
-    with np.load(tmp_path / "1.npz") as one, np.load(tmp_path / "2.npz") as two:
-        for name in one.files:
-            np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-5, err_msg=name)
+@pytest.mark.parametrize("name", COPIED)
+def test_two_processes_equal_one(trained: tuple[Path, Path], name: str) -> None:
+    one, two = (folder / f"{name}.npz" for folder in trained)
+    compared(one, two, (1e-5, 1e-5))
+    with np.load(two) as arrays:
+        assert arrays["index"].tolist() == list(range(50))  # no sample twice, none left out
 
 
-@pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
-def test_spread_weights_equal_copied_ones(fresh_cache: Path, tmp_path: Path, precision: str) -> None:
-    """With all of its losses, its noise, and what it gathers of its confusions."""
-    model = ("--model", '{"similar_by": "confusion"}')
-    for shard in ("true", "false"):
-        settings = f'{{"epochs": 2, "batch_size": 16, "lr": 0.001, "precision": "{precision}", "shard": {shard}}}'
-        launched(2, tmp_path / f"{shard}.npz", settings, fresh_cache, *LES_CLIP, *model)
-    with np.load(tmp_path / "true.npz") as spread, np.load(tmp_path / "false.npz") as copied:
-        for name in copied.files:
-            np.testing.assert_allclose(spread[name], copied[name], rtol=1e-4, atol=1e-5, err_msg=name)
+@pytest.mark.parametrize("name", marked(METHODS))
+def test_spread_weights_equal_those_of_one_process(trained: tuple[Path, Path], name: str) -> None:
+    compared(*(folder / f"{name}.npz" for folder in trained), (1e-4, 1e-5))
 
 
-@pytest.mark.parametrize(
-    ("further_settings", "options"), [("", ("--dropout", "0.2")), (', "shard": true', LES_CLIP)], ids=["toy", "spread"]
-)
-def test_two_processes_that_are_killed_go_on_together(
-    fresh_cache: Path, tmp_path: Path, further_settings: str, options: tuple[str, ...]
-) -> None:
-    settings = '{"epochs": 4, "batch_size": 16, "lr": 0.02, "ema": 0.9, "selection": "validation"' + further_settings
-    settings += "}"
-    further = (*options, "--checkpoint", str(tmp_path / "point.safetensors"), "--every", "0")
-    launched(2, tmp_path / "whole.npz", settings, fresh_cache, *options)
-    slow = command_of(2, tmp_path / "killed.npz", settings, *further, "--pause", "0.15")
+@pytest.mark.parametrize("precision", marked(["fp32", "fp16"]))
+def test_spread_weights_equal_copied_ones(trained: tuple[Path, Path], precision: str) -> None:
+    _, two = trained
+    compared(two / f"{precision} false.npz", two / f"{precision} true.npz", (1e-4, 1e-5))
+
+
+@pytest.mark.parametrize("name", KILLED)
+def test_two_processes_that_are_killed_go_on_together(trained: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    killed = {name: KILLED[name]}
+    further = ("--checkpoint", str(tmp_path / "point.safetensors"), "--every", "0")
+    slow = command_of(2, tmp_path, killed, *further, "--pause", "0.15")
     started = subprocess.Popen(
-        slow, env=environment(fresh_cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        slow, env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     limit = time.monotonic() + 120
     while not (tmp_path / "point.safetensors").exists() and time.monotonic() < limit:
@@ -126,20 +159,19 @@ def test_two_processes_that_are_killed_go_on_together(
     time.sleep(0.7)  # some steps on, in the midst of an epoch
     os.killpg(started.pid, signal.SIGKILL)
     started.wait()
-    assert not (tmp_path / "killed.npz").exists()
-    launched(2, tmp_path / "killed.npz", settings, fresh_cache, *further)
-    with np.load(tmp_path / "whole.npz") as whole, np.load(tmp_path / "killed.npz") as resumed:
-        for name in whole.files:
-            np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
+    assert (tmp_path / "point.safetensors").exists()
+    assert not (tmp_path / f"{name}.npz").exists()
+    launched(2, tmp_path, killed, *further)
+    compared(trained[1] / f"{name}.npz", tmp_path / f"{name}.npz", (0.0, 0.0))
 
 
-def test_a_checkpoint_of_two_processes_is_none_of_one(fresh_cache: Path, tmp_path: Path) -> None:
-    settings, further = '{"epochs": 2, "batch_size": 16}', ("--checkpoint", str(tmp_path / "point"), "--every", "0")
-    launched(2, tmp_path / "out.npz", settings, fresh_cache, *further)
-    command = command_of(1, tmp_path / "out.npz", settings, *further)
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(fresh_cache), timeout=300)
-    assert done.returncode != 0
-    assert "expected 1 processes, as now, got a checkpoint of 2" in done.stderr
+def test_a_checkpoint_of_two_processes_is_none_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = tmp_path / "point"
+    launched(2, tmp_path, {"out": ('{"epochs": 2, "batch_size": 16}',)}, "--checkpoint", str(point), "--every", "0")
+    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
+    training = config.build(engine.Training, {"epochs": 2, "batch_size": 16}, "training")
+    with pytest.raises(UserError, match="expected 1 processes, as now, got a checkpoint of 2"):
+        engine.fit(Toy(), TRAIN, VALIDATION, TEST, training, seed=0, progress=False, checkpoint=point)
 
 
 def test_one_process_needs_nothing() -> None:
@@ -153,9 +185,9 @@ def test_one_process_needs_nothing() -> None:
         alone.wait()
 
 
-def test_processes_talk(fresh_cache: Path, tmp_path: Path) -> None:
+def test_processes_talk(tmp_path: Path) -> None:
     command = started_by(2, [str(HELPERS / "talks.py"), str(tmp_path)])
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(fresh_cache), timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(tmp_path), timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     main, other = (json.loads((tmp_path / f"{index}.json").read_text()) for index in range(2))
     # The other one neither waits for ever, nor does again what has failed.

@@ -1,11 +1,14 @@
-"""A toy method and toy faces, to the engine's contract; as a script, one training that a test may kill or multiply."""
+"""A toy method and toy faces, to the engine's contract; as a script, trainings that a test may kill or multiply."""
 
 import argparse
 import copy
 import json
+import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -122,8 +125,8 @@ def named(dataset: MemoryDataset) -> MemoryDataset:
     return other
 
 
-def main() -> None:
-    """One training; writes weights, logits and history, or says that it was stopped."""
+def trained(line: list[str]) -> None:
+    """One training, as an argument line says; writes weights, logits and history, or says that it was stopped."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--training", type=json.loads, default={})
     parser.add_argument("--out", type=Path, required=True)
@@ -134,11 +137,9 @@ def main() -> None:
     parser.add_argument("--method", default="toy", help="toy, or a method of this library around a tiny CLIP")
     parser.add_argument("--model", type=json.loads, default={})
     parser.add_argument("--no-noise", action="store_true")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(line)
     engine.seed_everything(0)
     splits: Any = (TRAIN, VALIDATION, TEST)
-    if chosen.no_noise:  # of a router, which draws for its own share alone
-        torch.randn_like = torch.zeros_like
     if chosen.method == "toy":
         method: Any = Toy(dropout=chosen.dropout)
     else:
@@ -147,15 +148,14 @@ def main() -> None:
         method = stirred(method, 0.05).train()  # adapters that start at nothing have no gradients yet
     slowed(method, chosen.pause)
     training = config.build(Training, chosen.training, "training")
+    # Noise of a router, which draws for its own share alone.
+    quiet = mock.patch.object(torch, "randn_like", torch.zeros_like) if chosen.no_noise else nullcontext()
     print("ready", flush=True)
-    try:
+    with quiet:
         fit = engine.fit(
             method, *splits, training, seed=0, progress=False, checkpoint=chosen.checkpoint,
             checkpoint_seconds=chosen.every,
         )  # fmt: skip
-    except Stopped as stopped:
-        print(stopped, flush=True)
-        raise SystemExit(75) from stopped
     processes = engine.Processes(torch.device("cpu"))
     if processes.main:
         # Of what fit gives back: whole again where weights were spread.
@@ -164,6 +164,17 @@ def main() -> None:
         losses = [[row["losses"][name] for name in sorted(row["losses"])] for row in fit.history]
         rates = [row["lr"] for row in fit.history]
         np.savez(chosen.out, logits=fit.test.logits, index=fit.test.index, losses=losses, lr=rates, **arrays)
+
+
+def main() -> None:
+    """The training of the command line, or after ``--each FILE`` those of a file of argument lines, in turn."""
+    lines = json.loads(Path(sys.argv[2]).read_text()) if sys.argv[1] == "--each" else [sys.argv[1:]]
+    try:
+        for line in lines:
+            trained(line)
+    except Stopped as stopped:
+        print(stopped, flush=True)
+        raise SystemExit(75) from stopped
 
 
 if __name__ == "__main__":
