@@ -1,6 +1,7 @@
 """The atlas asks a kept method, and keeps what it said."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,6 +26,14 @@ def kept(tmp_path_factory):
         for name in ("coop-facs-still-8", "linear-probe-facs-still-8")
     }  # fmt: skip
     return folder, made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_people():
+    """Two people in place of twenty in controlled experiments."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(atlas, "experiment", partial(atlas.experiment, people=2))
+        yield
 
 
 @pytest.fixture(scope="module")

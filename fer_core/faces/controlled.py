@@ -8,6 +8,7 @@ them; views are frontal, evenly lit and cropped as the sets' own are on average.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -138,12 +139,20 @@ def resting() -> Faces:
 
 def _people(count: int | None) -> identity.Identity:
     """The first so many people of the test split; all of them for None."""
+    everyone = _everyone()
+    if count is not None and not 1 <= count <= len(everyone):
+        raise UserError(
+            f"people: expected 1 to {len(everyone)}, those of {_FROM}'s test split, got {count}; take fewer"
+        )
+    return everyone.take(torch.arange(len(everyone))[:count])
+
+
+@cache
+def _everyone() -> identity.Identity:
+    """The people of the test split, drawn once: each experiment asks for them."""
     drawn = sets.draw(_FROM, "test")
     subjects = drawn.subject.tolist()
-    first = [place for place, subject in enumerate(subjects) if subject not in subjects[:place]]
-    if count is not None and not 1 <= count <= len(first):
-        raise UserError(f"people: expected 1 to {len(first)}, those of {_FROM}'s test split, got {count}; take fewer")
-    return drawn.people.take(torch.tensor(first[:count]))
+    return drawn.people.take(torch.tensor([subjects.index(subject) for subject in dict.fromkeys(subjects)]))
 
 
 def _view(count: int) -> scene.Scene:
