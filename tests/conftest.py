@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: sums in one order, and no fight over cores
 
@@ -39,6 +40,15 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="slow; pass --slow to run it"))
         if "gpu" in item.keywords and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device, found none"))
+
+
+@pytest.fixture(scope="session")
+def narrow_vit():
+    """The name of a CLIP with random weights and few patches: for tests of what happens, not of what comes out."""
+    import open_clip
+
+    open_clip.add_model_config(Path(__file__).parent / "helpers" / "narrow-vit.json")
+    return "narrow-vit:random"
 
 
 @pytest.fixture(scope="module")  # for a whole session its event loop would be in the way of tests that need their own

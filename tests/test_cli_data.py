@@ -1,9 +1,7 @@
 """``fer-core data ...`` as a user meets it; and every licensed data set from miniature to smoke run."""
 
 import json
-from pathlib import Path
 
-import open_clip
 import pytest
 import torch
 
@@ -75,14 +73,8 @@ def test_from_miniature_to_smoke_run(name, capsys, tmp_path, monkeypatch):
 
 
 PAPER = [name for name in experiments.names() if "paper" in experiments.load(name).profiles]
-# Weights of the hub are not here, and a pass over small pictures goes through all that the paper's settings name.
-QUICKLY = ("backbone=narrow-vit:random", "data.size=64", "training.epochs=1")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def narrow_vit():
-    """Makes a ViT of few patches known to open_clip, as a user's own architecture is."""
-    open_clip.add_model_config(Path(__file__).parent / "helpers" / "narrow-vit.json")
+# A pass over small pictures goes through all that the paper's settings name; weights of the hub are not here.
+QUICKLY = ("data.size=64", "training.epochs=1")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +133,7 @@ def described(miniatures, tmp_path_factory):
 
 @pytest.mark.parametrize("name", [name for name in PAPER if experiments.load(name).dataset in LAYOUTS])
 def test_every_paper_profile_runs_on_a_miniature(
-    name, miniatures, found_points, described, capsys, tmp_path, monkeypatch
+    name, miniatures, found_points, described, narrow_vit, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
     experiment = experiments.load(name)
@@ -154,6 +146,7 @@ def test_every_paper_profile_runs_on_a_miniature(
         settings += ["data.annotations.name=files", f"data.annotations.folder={found_points(experiment.dataset)}"]
     if experiment.method == "emo-clip" and experiment.dataset != "mafw":  # whose release has captions
         settings.append(f"data.descriptions={described(experiment.dataset)}")
+    settings.append(f"backbone={narrow_vit}")
     line = ["run", name, "--profile", "paper", "--json", "--quiet", "--device", "cpu"]
     line += ["--data-root", str(miniatures(experiment.dataset)), "--records", str(tmp_path / "records")]
     code, told, error = call(capsys, *line, *(part for key in settings for part in ("--set", key)))

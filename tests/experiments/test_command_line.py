@@ -146,7 +146,7 @@ def test_a_run_that_is_stopped_leaves_no_record(number, code, command, tmp_path)
 
 
 def test_a_preempted_run_goes_on_where_it_stopped(command, tmp_path):
-    settings = ["--set", "training.epochs=40", "--set", "training.batch_size=1", "--set", "training.precision=fp32"]
+    settings = ["--set", "training.epochs=8", "--set", "training.batch_size=1", "--set", "training.precision=fp32"]
     assert finish(command(*settings, folder="whole")).returncode == 0
     options = command(*settings, "--checkpoint-seconds", "0")
     cache = Path(os.environ["FER_CACHE"]) / "checkpoints"
