@@ -59,36 +59,41 @@ def test_sine_positions_tell_rows_and_columns_apart():
     assert (likeness.fill_diagonal_(0) < 0.999).all()
 
 
-def run(out, cache, *more, killed_after=None, epochs=2):
-    """A whole run in another process, on shards of 32 faces; one that is killed dies after so many checkpoints."""
+def line_of(out, *more, epochs=2):
+    """Arguments of a small run, on shards of 32 faces."""
+    small = ["shards=2", "dense_batch=32", "contrastive_batch=32"]
+    small += [f"{phase}_epochs={epochs}" for phase in pretrain.PHASES]
+    return ["--out", str(out), *(part for setting in small for part in ("--set", setting)), *more]
+
+
+def killed(out, cache, after):
+    """A run in another process, which dies after so many checkpoints; its exit code."""
     code = (
         "import os, sys; from fer_core.embedded import pool, pretrain; pool.SHARD = pretrain.SHARD = 32\n"
         "left, save = [int(sys.argv[1])], pretrain.Run._save\n"
         "def dying(run):\n"
         "    save(run); left[0] -= 1\n"
         "    if left[0] == 0: os._exit(9)\n"
-        "pretrain.Run._save = dying; sys.argv = ['pretrain', *sys.argv[2:]]; pretrain.main()"
+        "pretrain.Run._save = dying; pretrain.main(sys.argv[2:])"
     )
-    small = ["shards=2", "dense_batch=32", "contrastive_batch=32"]
-    small += [f"{phase}_epochs={epochs}" for phase in pretrain.PHASES]
-    arguments = [part for setting in small for part in ("--set", setting)]
-    return subprocess.run(
-        [sys.executable, "-c", code, str(killed_after or 99), "--out", str(out), *arguments, *more],
-        env={**os.environ, "FER_CACHE": str(cache)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "-c", code, str(after), *line_of(out)]
+    return subprocess.run(command, env={**os.environ, "FER_CACHE": str(cache)}, check=False).returncode
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Output and cache of a run that nothing disturbed."""
+    """The output of a run that nothing disturbed; its cache is that of all runs here."""
     out, cache = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("cache")
-    made = run(out, cache)
-    assert made.returncode == 0, made.stderr
-    return out, cache
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "SHARD", 32)
+        patch.setattr(pretrain, "SHARD", 32)
+        patch.setenv("FER_CACHE", str(cache))
+        pretrain.main(line_of(out))
+        yield out, cache
 
 
 def test_a_run_leaves_weights_that_load_and_a_card_that_matches(finished):
-    out, cache = finished
+    out, _ = finished
     tower = clip.load(f"embedded:{out / 'weights.safetensors'}")
     assert tower.embed_dim == 128
     card = json.loads((out / "model_card.json").read_text())
@@ -97,33 +102,33 @@ def test_a_run_leaves_weights_that_load_and_a_card_that_matches(finished):
     assert card["start"] is None
     assert [row["phase"] for row in card["log"]] == ["dense", "dense", "contrastive", "contrastive"]
     # A finished run has nothing left to do and changes nothing.
-    assert run(out, cache).returncode == 0
+    pretrain.main(line_of(out))
     assert json.loads((out / "model_card.json").read_text())["sha256"] == card["sha256"]
 
 
-def test_another_run_does_not_touch_a_checkpoint(finished):
-    out, cache = finished
+def test_another_run_does_not_touch_a_checkpoint(finished, capsys):
+    out, _ = finished
     before = (out / "checkpoint.safetensors").read_bytes()
-    other = run(out, cache, "--seed", "1")
-    assert other.returncode == 2
-    assert other.stderr.count("\n") == 1
-    assert "another run's checkpoint" in other.stderr
+    with pytest.raises(SystemExit) as stop:
+        pretrain.main(line_of(out, "--seed", "1"))
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "another run's checkpoint" in line
     assert (out / "checkpoint.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize("checkpoints", [1, 3], ids=["dense", "contrastive"])
 def test_a_killed_run_ends_with_the_same_weights(finished, tmp_path, checkpoints):
     out, cache = finished
-    assert run(tmp_path, cache, killed_after=checkpoints).returncode == 9
+    assert killed(tmp_path, cache, checkpoints) == 9
     assert not (tmp_path / "weights.safetensors").exists()
-    assert run(tmp_path, cache).returncode == 0
+    pretrain.main(line_of(tmp_path))
     assert (tmp_path / "weights.safetensors").read_bytes() == (out / "weights.safetensors").read_bytes()
 
 
 def test_a_run_starts_from_earlier_weights_and_says_so(finished, tmp_path):
-    out, cache = finished
-    made = run(tmp_path, cache, "--start", str(out / "weights.safetensors"), epochs=0)
-    assert made.returncode == 0, made.stderr
+    out, _ = finished
+    pretrain.main(line_of(tmp_path, "--start", str(out / "weights.safetensors"), epochs=0))
     # Nothing was trained, so that the weights are those it started from.
     assert (tmp_path / "weights.safetensors").read_bytes() == (out / "weights.safetensors").read_bytes()
     card = json.loads((tmp_path / "model_card.json").read_text())

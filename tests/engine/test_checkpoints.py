@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import toy
 from torch import nn
 from toy import TEST, TRAIN, VALIDATION, Frozen, Toy, same, weights
 
@@ -241,15 +242,19 @@ def test_a_broken_loss_names_the_last_good_checkpoint(fresh_cache: Path, tmp_pat
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
+def line_of(out: Path, settings: str, *options: str) -> list[str]:
+    return ["--out", str(out), "--training", settings, "--dropout", "0.3", *options]
+
+
 @pytest.fixture
 def start(fresh_cache: Path, tmp_path: Path) -> Iterator[Start]:
     """Starts a training in a process of its own, which does not outlive the test."""
     started: list[subprocess.Popen[str]] = []
 
     def one(out: str, settings: str, *options: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, str(TOY), "--out", str(tmp_path / out), "--training", settings, "--dropout", "0.3"]
+        command = [sys.executable, str(TOY), *line_of(tmp_path / out, settings, *options)]
         environment = {**os.environ, "FER_CACHE": str(fresh_cache), "OMP_NUM_THREADS": "1"}
-        started.append(subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, env=environment))
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
         return started[-1]
 
     yield one
@@ -258,9 +263,17 @@ def start(fresh_cache: Path, tmp_path: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def test_kill_9_at_any_moment_leaves_a_checkpoint_to_go_on_from(start: Start, tmp_path: Path) -> None:
+@pytest.fixture
+def alone(fresh_cache: Path, tmp_path: Path) -> Callable[..., None]:
+    """Trains in this process, to the end."""
+    return lambda out, settings, *options: toy.trained(line_of(tmp_path / out, settings, *options))
+
+
+def test_kill_9_at_any_moment_leaves_a_checkpoint_to_go_on_from(
+    start: Start, alone: Callable[..., None], tmp_path: Path
+) -> None:
     settings, path = '{"epochs": 4, "batch_size": 4, "ema": 0.9, "optimizer": "sgd", "lr": 0.01}', tmp_path / "c"
-    assert start("whole.npz", settings).wait(120) == 0
+    alone("whole.npz", settings)
     drawn = np.random.default_rng(0)
     kills = 0
     while kills < 3:
@@ -278,14 +291,16 @@ def test_kill_9_at_any_moment_leaves_a_checkpoint_to_go_on_from(start: Start, tm
             checkpoints.read(path)
     assert kills >= 1
     assert path.exists()
-    assert start("out.npz", settings, "--checkpoint", str(path)).wait(120) == 0
+    alone("out.npz", settings, "--checkpoint", str(path))
     with np.load(tmp_path / "whole.npz") as whole, np.load(tmp_path / "out.npz") as resumed:
         for name in whole.files:
             np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
-def test_a_cluster_that_takes_the_node_away_gets_a_clean_exit(start: Start, tmp_path: Path, name: str) -> None:
+def test_a_cluster_that_takes_the_node_away_gets_a_clean_exit(
+    start: Start, alone: Callable[..., None], tmp_path: Path, name: str
+) -> None:
     settings, path = '{"epochs": 20, "batch_size": 4}', tmp_path / "c"
     options = ("--checkpoint", str(path), "--every", "0.05")
     process = start("out.npz", settings, *options, "--pause", "0.02")
@@ -299,7 +314,7 @@ def test_a_cluster_that_takes_the_node_away_gets_a_clean_exit(start: Start, tmp_
     told = process.stdout.read()
     assert process.wait(60) == 75
     assert f"stopped by {name} after epoch" in told
-    assert start("out.npz", settings, *options).wait(120) == 0
+    alone("out.npz", settings, *options)
     assert (tmp_path / "out.npz").exists()
 
 

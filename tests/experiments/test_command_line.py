@@ -33,6 +33,12 @@ def finish(options):
     return subprocess.run(**options, capture_output=True, check=False)
 
 
+def here(options):
+    """The same command in this process; its exit code."""
+    line = options["args"]
+    return cli.main(line[line.index("run") :])
+
+
 def truncate_image(root):
     image = sorted((root / "FER2013Test").glob("*.png"))[0]
     image.write_bytes(image.read_bytes()[:700])
@@ -82,8 +88,7 @@ def test_a_truncated_image_is_one_line_and_exit_code_2(command, ferplus, tmp_pat
 def test_a_mistake_is_one_line_and_exit_code_2(damage, arguments, expected, command, ferplus, tmp_path, capsys):
     if damage:
         damage(ferplus)
-    line = command(*arguments)["args"]
-    assert cli.main(line[line.index("run") :]) == 2
+    assert here(command(*arguments)) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
@@ -92,27 +97,28 @@ def test_a_mistake_is_one_line_and_exit_code_2(damage, arguments, expected, comm
     assert not (tmp_path / "records").exists()
 
 
-def test_two_runs_with_one_seed_give_equal_records(command, tmp_path):
-    printed = []
-    for folder in ("one", "two"):
-        done = finish(command("--seed", "0,3", "--json", "--quiet", folder=folder))
-        assert (done.returncode, done.stderr) == (0, "")
-        printed.append(json.loads(done.stdout))
+def test_two_runs_with_one_seed_give_equal_records(command, tmp_path, capsys):
+    line = ("--seed", "0,3", "--json", "--quiet")
+    done = finish(command(*line, folder="one"))
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = json.loads(done.stdout)
+    assert here(command(*line, folder="two")) == 0
+    assert capsys.readouterr().err == ""
     one, two = (list(records.iterate(tmp_path / folder)) for folder in ("one", "two"))
     assert [record.seed for record in one] == [0, 3]
     assert all(records.same_result(*pair) for pair in zip(one, two, strict=True))
     assert not records.same_result(*one)
-    assert [each["metrics"] for each in printed[0]] == [record.metrics for record in one]
+    assert [each["metrics"] for each in printed] == [record.metrics for record in one]
 
 
-def test_a_record_that_is_there_is_kept_and_told(command, tmp_path):
-    first = finish(command())
-    assert first.returncode == 0
-    assert first.stdout.startswith("coop-ferplus smoke seed 0 on 24 samples: WAR ")
+def test_a_record_that_is_there_is_kept_and_told(command, tmp_path, capsys):
+    assert here(command()) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("coop-ferplus smoke seed 0 on 24 samples: WAR ")
     (path,) = (tmp_path / "records").rglob("*.json")
     written = path.stat().st_mtime_ns
     second = finish(command())
-    assert second.stdout == first.stdout
+    assert second.stdout == told
     assert "--force runs it again" in second.stderr
     assert path.stat().st_mtime_ns == written
 
@@ -145,9 +151,9 @@ def test_a_run_that_is_stopped_leaves_no_record(number, code, command, tmp_path)
         assert "Traceback" not in told
 
 
-def test_a_preempted_run_goes_on_where_it_stopped(command, tmp_path):
+def test_a_preempted_run_goes_on_where_it_stopped(command, tmp_path, capsys):
     settings = ["--set", "training.epochs=8", "--set", "training.batch_size=1", "--set", "training.precision=fp32"]
-    assert finish(command(*settings, folder="whole")).returncode == 0
+    assert here(command(*settings, folder="whole")) == 0
     options = command(*settings, "--checkpoint-seconds", "0")
     cache = Path(os.environ["FER_CACHE"]) / "checkpoints"
     process = subprocess.Popen(**options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -164,9 +170,8 @@ def test_a_preempted_run_goes_on_where_it_stopped(command, tmp_path):
     assert "fer-core: stopped by SIGUSR1 after epoch" in error
     assert out == ""
     assert not (tmp_path / "records").exists()
-    done = finish(command(*settings))
-    assert done.returncode == 0
-    assert "going on after epoch" in done.stderr
+    assert here(command(*settings)) == 0
+    assert "going on after epoch" in capsys.readouterr().err
     (one,), (other,) = (list(records.iterate(tmp_path / folder)) for folder in ("whole", "records"))
     assert records.same_result(one, other)
     assert not list(cache.iterdir())  # a finished run leaves none
