@@ -203,7 +203,7 @@ def captions(
     """
     habits = habits or Habits()
     dice = random.Random(seed)
-    # As lists: looking numbers up in tensors one by one took nine tenths of the time.
+    # As lists: looking numbers up in tensors one by one took most of the time.
     people, views, intensities = _listed(identity), _listed(scene), units.tolist()
     seeable = [(unit.phrase, column(unit.code)) for unit in ACTION_UNITS]
     texts = []
