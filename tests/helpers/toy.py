@@ -126,7 +126,7 @@ def named(dataset: MemoryDataset) -> MemoryDataset:
 
 
 def trained(line: list[str]) -> None:
-    """One training, as an argument line says; writes weights, logits and history, or says that it was stopped."""
+    """One training, as an argument line says; writes weights, logits and history."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--training", type=json.loads, default={})
     parser.add_argument("--out", type=Path, required=True)
