@@ -21,6 +21,7 @@ from fer_core.atomic import replacing
 from fer_core.batch import Batch
 from fer_core.clip import Clip
 from fer_core.errors import UserError
+from fer_core.faces import PARSING
 from fer_core.predicting import Model
 
 OPSET = 18
@@ -63,16 +64,27 @@ class Graph(nn.Module):
         self.method = method
         self.pixels = Pixels(method.clip)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities ``(B, C)`` and features ``(B, D)`` of pixels ``(B, 3, S, S)``, of clips ``(B, T, 3, S, S)``."""
-        output = self.method(self.pixels(image))
+    def forward(
+        self, image: Tensor, parsing: Tensor | None = None, landmarks: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Probabilities ``(B, C)`` and features ``(B, D)``.
+
+        Args:
+            image: Pixels ``(B, 3, S, S)`` in 0..1, of clips ``(B, T, 3, S, S)``.
+            parsing: As of :class:`fer_core.batch.Batch`, for methods that look at it.
+            landmarks: As of :class:`fer_core.batch.Batch`, for methods that look at them.
+        """
+        batch = self.pixels(image)
+        batch.parsing, batch.landmarks = parsing, landmarks
+        output = self.method(batch)
         return output.logits.float().softmax(1), output.features.float()
 
 
 def export(model: Model, path: Path, *, frames: int | None = None, half: bool = False) -> dict[str, Any]:
     """Writes a method as ONNX, whole or not at all.
 
-    The number of samples is free; the side of a picture is the CLIP's, and the number of frames is fixed.
+    The number of samples is free; the side of a picture is the CLIP's, and the number of frames is fixed. Parsing maps
+    and landmarks are inputs of their own where the method refuses samples without them.
 
     Args:
         model: On the CPU.
@@ -81,22 +93,34 @@ def export(model: Model, path: Path, *, frames: int | None = None, half: bool = 
         half: As of :func:`save`.
 
     Returns:
-        As :func:`save`, with ``inputs`` (shape of the pixels) and ``classes``.
+        As :func:`save`, with ``inputs`` (shapes by name) and ``classes``.
 
     Raises:
-        UserError: As :func:`save`; or if there are no frames.
+        UserError: As :func:`save`; or if there are no frames, or the method needs more than pictures and maps.
     """
     if frames is not None and frames < 1:
         raise UserError(f"frames: expected at least 1, got {frames}; raise it, or leave it out for photographs")
-    side, classes = model.method.clip.image_size, list(model.method.classes)
-    shape = (3, side, side) if frames is None else (frames, 3, side, side)
-    drawn = lambda count: torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))  # noqa: E731
+    method, side = model.method, model.method.clip.image_size
+    first, second = (_example(method, count, frames) for count in (2, _TRIED))
+    classes = list(method.classes)
     facts = {"classes": json.dumps(classes), "image_size": side, "pixels": "RGB in 0..1", **model.told}
     report = save(
-        Graph(model.method).eval(), {"image": drawn(2)}, {"image": drawn(_TRIED)}, ("probabilities", "features"), path,
-        facts=facts, half=half, measured=1,
-    )  # fmt: skip
-    return {**report, "inputs": ["B", *shape], "classes": classes}
+        Graph(method).eval(), first, second, ("probabilities", "features"), path, facts=facts, half=half, measured=1
+    )
+    inputs = {name: ["B", *value.shape[1:]] for name, value in first.items()}
+    return {**report, "inputs": inputs, "classes": classes}
+
+
+def _example(method: models.Method, count: int, frames: int | None) -> dict[str, Tensor]:
+    """Samples of noise, and of the maps that the method asks for."""
+    generator, side = torch.Generator().manual_seed(0), method.clip.image_size
+    clips = (count,) if frames is None else (count, frames)
+    made = {"image": torch.rand(*clips, 3, side, side, generator=generator)}
+    maps = {
+        "parsing": torch.randint(len(PARSING), (*clips, side, side), generator=generator, dtype=torch.uint8),
+        "landmarks": torch.rand(*clips, 68, 2, generator=generator),
+    }
+    return made | {name: maps[name] for name in method.maps if method.needs_maps}
 
 
 def save(
@@ -117,7 +141,7 @@ def save(
 
     Args:
         graph: On the CPU, in evaluation mode.
-        example: Arguments by name, in order, that the graph is traced with. Where ``tried`` has another number of
+        example: Arguments of the module by name that the graph is traced with. Where ``tried`` has another number of
             samples, that number is free.
         tried: Arguments that answers are compared for.
         outputs: Names of what the module gives.
@@ -132,18 +156,19 @@ def save(
         ``path``, ``bytes`` and ``difference``, the largest of an answer to PyTorch's.
 
     Raises:
-        UserError: If the packages for it are missing, the module cannot be exported, the file cannot be written, or
-            answers differ by more than :data:`TOLERANCE` (with ``half`` :data:`TOLERANCE_OF_HALF`).
+        UserError: If the packages for it are missing, the module refuses the arguments or cannot be exported, the file
+            cannot be written, or answers differ by more than :data:`TOLERANCE` (with ``half``
+            :data:`TOLERANCE_OF_HALF`).
     """
     onnx, runtime = _packages()
+    with torch.no_grad():  # before it is traced: what the module refuses, it tells best itself
+        made = graph(**tried)
     proto = _folded(onnx, runtime, _traced(graph, example, tried, outputs, simplify))
     _halve(onnx, proto, exactly=not half)
     for key, value in facts.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, str(value)
     content = proto.SerializeToString()
-    with torch.no_grad():
-        made = graph(*tried.values())
     wanted = [each.numpy() for each in (made if isinstance(made, tuple) else (made,))]
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     said = session.run(list(outputs), {name: value.numpy() for name, value in tried.items()})
@@ -187,28 +212,33 @@ def _traced(
     loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx")]
     levels = [each.level for each in loggers]
     samples = torch.export.Dim("B")
-    free = [{0: samples} if len(tried[name]) != len(value) else None for name, value in example.items()]
+    free = {name: {0: samples} if len(tried[name]) != len(value) else None for name, value in example.items()}
     try:
         for each in loggers:
             each.setLevel(logging.ERROR)
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             made = torch.onnx.export(
-                graph, tuple(example.values()), dynamo=True, opset_version=OPSET, input_names=list(example),
-                output_names=list(outputs), dynamic_shapes=tuple(free), external_data=False, optimize=simplify,
-                verbose=False,
+                graph, kwargs=dict(example), dynamo=True, opset_version=OPSET, input_names=list(example),
+                output_names=list(outputs), dynamic_shapes=free, external_data=False, optimize=simplify, verbose=False,
             )  # fmt: skip
     except torch.onnx.OnnxExporterError as error:
         name = getattr(getattr(graph, "method", graph), "name", type(graph).__name__)
         raise UserError(
-            f"export: expected a method that torch can export, {name} is none ({str(error).splitlines()[0]}); choose "
-            "another method"
+            f"export: expected a method that torch can export, {name} is none ({_cause(error)}); choose another method"
         ) from error
     finally:
         for each, level in zip(loggers, levels, strict=True):
             each.setLevel(level)
     assert made is not None
     return made.model_proto
+
+
+def _cause(error: BaseException) -> str:
+    """One line of what stopped torch's exporter, whose own error tells of its stages."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _folded(onnx: Any, runtime: Any, proto: Any) -> Any:

@@ -248,7 +248,7 @@ class Predictor:
             else:
                 yield from self._clip(name, place)
         except _LeftOutError as error:
-            yield LeftOut(name, str(error))
+            yield LeftOut(name, str(error).removeprefix(f"{place}: "))
 
     def _crop(self, picture: np.ndarray, origin: Origin) -> tuple[np.ndarray, np.ndarray]:
         """The crop ``(S, S, 3)``, and the transform ``(2, 3)`` that takes the picture's places to it."""

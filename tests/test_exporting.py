@@ -10,6 +10,7 @@ from tiny import stirred, tiny_clip
 from fer_core import cli, exporting, models
 from fer_core.batch import Batch
 from fer_core.errors import UserError
+from fer_core.faces import PARSING
 from fer_core.predicting import Model
 
 onnx = pytest.importorskip("onnx", reason="needs the extra export")
@@ -18,7 +19,7 @@ pytest.importorskip("onnxscript", reason="needs the extra export")
 
 CLASSES = ("neutral", "fear", "surprise")
 STILLS = ("zero-shot", "cocoop", "lora", "maple", "promptsrc", "les-clip", "mpa-fer")
-CLIPS = ("clip-au", "dfer-clip", "aim", "st-adapter")
+CLIPS = ("clip-au", "dfer-clip", "aim", "st-adapter", "fine-cliper")
 
 
 def built(name, **settings):
@@ -26,16 +27,25 @@ def built(name, **settings):
     return Model(stirred(models.build(name, tiny_clip(), CLASSES, settings)), 4, {"model": name, "experiment": "own"})
 
 
-def reference(method, image):
+def reference(method, image, **maps):
     """Probabilities of pixels in 0..1, by the method itself."""
     count = torch.zeros(len(image), dtype=torch.int64)
+    batch = Batch((image - 0.5) / 0.25, count, count, **maps)  # the tiny CLIP's colours
     with torch.no_grad():
-        return method(Batch((image - 0.5) / 0.25, count, count)).logits.softmax(1).numpy()  # the tiny CLIP's colours
+        return method(batch).logits.softmax(1).numpy()
 
 
-def said(path, image):
+def said(path, image, **maps):
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return session.run(None, {"image": image.numpy()})
+    return session.run(None, {name: value.numpy() for name, value in ({"image": image} | maps).items()})
+
+
+def maps_of(method, image, seed):
+    """Parsing maps and landmarks of nobody, for a method that looks at them."""
+    generator, samples = torch.Generator().manual_seed(seed), image.shape[:-3]
+    parsing = torch.randint(len(PARSING), (*samples, *image.shape[-2:]), generator=generator, dtype=torch.uint8)
+    drawn = {"parsing": parsing, "landmarks": torch.rand(*samples, 68, 2, generator=generator)}
+    return {name: drawn[name] for name in method.maps}
 
 
 @pytest.mark.parametrize(("name", "frames"), [*((name, None) for name in STILLS), *((name, 4) for name in CLIPS)])
@@ -45,14 +55,48 @@ def test_the_same_probabilities(name, frames, tmp_path):
     for count in (1, 5):
         shape = (count, 3, 32, 32) if frames is None else (count, frames, 3, 32, 32)
         image = torch.rand(*shape, generator=torch.Generator().manual_seed(count))
-        probabilities, features = said(tmp_path / "m.onnx", image)
-        expected = reference(model.method, image)
+        maps = maps_of(model.method, image, count)
+        probabilities, features = said(tmp_path / "m.onnx", image, **maps)
+        expected = reference(model.method, image, **maps)
         assert np.abs(probabilities - expected).max() < 1e-5
         assert probabilities.sum(1) == pytest.approx(np.ones(count), abs=1e-5)
         assert len(features) == count
     assert np.ptp(expected, axis=0).max() > 1e-4  # else any graph would pass
     assert report["difference"] < 1e-5
     assert report["bytes"] == (tmp_path / "m.onnx").stat().st_size
+
+
+def test_maps_are_inputs_and_are_listened_to(tmp_path):
+    model = built("fine-cliper", streams=("parsing", "landmarks"))
+    report = exporting.export(model, tmp_path / "m.onnx", frames=2)
+    assert report["inputs"]["parsing"] == ["B", 2, 32, 32]
+    assert report["inputs"]["landmarks"] == ["B", 2, 68, 2]
+    image = torch.rand(2, 2, 3, 32, 32)
+    one, other = (maps_of(model.method, image, seed) for seed in (1, 2))
+    asked = [
+        said(tmp_path / "m.onnx", image, **maps)
+        for maps in (one, other, *(one | {name: other[name]} for name in ("parsing", "landmarks")))
+    ]
+    for first in range(len(asked)):
+        for second in range(first):
+            assert np.abs(asked[first][0] - asked[second][0]).max() > 1e-5
+
+
+def test_what_no_graph_can_have_is_told(tmp_path):
+    with pytest.raises(UserError, match="got none of descriptions"):
+        exporting.export(built("fine-cliper", streams=("frames", "descriptions")), tmp_path / "m.onnx", frames=2)
+
+    class Asking(torch.nn.Module):
+        def forward(self, image):
+            return image if image.sum() > 1e9 else 2 * image
+
+    image = torch.rand(2, 3)
+    with pytest.raises(UserError, match="expected a method that torch can export, Asking is none") as told:
+        exporting.save(Asking(), {"image": image}, {"image": image}, ("twice",), tmp_path / "m.onnx", facts={})
+    assert "\x1b" not in str(told.value)
+    assert "\n" not in str(told.value)
+    assert "data-dependent" in str(told.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_texts_are_encoded_for_good_and_facts_travel_along(tmp_path):
@@ -107,7 +151,7 @@ def test_the_command(tmp_path, capsys):
     path = tmp_path / "m.onnx"
     assert cli.main(["export", str(path), "--model", "les-clip-facs-still-8", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["inputs"] == ["B", 3, 64, 64]
+    assert report["inputs"] == {"image": ["B", 3, 64, 64]}
     assert report["difference"] < 1e-5
     assert path.stat().st_size == report["bytes"]
     assert cli.main(["export", str(tmp_path / "m.pt")]) == cli.MISTAKE

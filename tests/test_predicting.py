@@ -137,8 +137,8 @@ def test_damaged_files_are_left_out_and_told(model, folder):
     said = list(Predictor(model)(predicting.find(names, clip_folders=True)))
     assert [type(each) for each in said] == [Prediction, LeftOut, Prediction, LeftOut, Prediction]
     assert [each.path for each in said] == [str(name) for name in names]
-    assert "expected a whole image, got a damaged one" in said[1].why
-    assert "expected a whole video, got a damaged one" in said[3].why
+    assert said[1].why.startswith("expected a whole image, got a damaged one")
+    assert said[3].why.startswith("expected a whole video, got a damaged one")
 
 
 class Bright:

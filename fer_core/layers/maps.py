@@ -20,7 +20,8 @@ def parsing_picture(parsing: Tensor) -> Tensor:
     Raises:
         UserError: If a class has no colour.
     """
-    if parsing.numel() and int(parsing.max()) >= len(PALETTE):
+    traced = torch.compiler.is_compiling()  # a graph cannot ask what its numbers are
+    if not traced and parsing.numel() and int(parsing.max()) >= len(PALETTE):
         raise UserError(f"parsing: expected classes 0 to {len(PALETTE) - 1}, got {int(parsing.max())}; mend the maps")
     colors = torch.tensor(PALETTE, device=parsing.device)
     return colors[parsing.long()].movedim(-1, -3)
