@@ -199,7 +199,11 @@ def _export(arguments: argparse.Namespace) -> None:
         raise UserError(f"expected a file that ends with .onnx, got {arguments.out}; rename it")
     _check_place(Path(arguments.out), "export")
     model = _model(arguments, "cpu")  # where graphs are traced and tried, whatever else there is
-    report = exporting.export(model, Path(arguments.out), frames=arguments.frames, half=arguments.half)
+
+    def stage(text: str) -> None:
+        print(f"export, {text}", file=sys.stderr, flush=True)
+
+    report = exporting.export(model, Path(arguments.out), frames=arguments.frames, half=arguments.half, stage=stage)
     if arguments.json:
         print(json.dumps(report, indent=1))
         return

@@ -8,7 +8,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from fer_core.clip import Clip
 from fer_core.errors import UserError
 from fer_core.faces import PARSING
 from fer_core.predicting import Model
+
+Stage = Callable[[str], None]
 
 OPSET = 18
 #: How far probabilities may be from PyTorch's, with weights in full and in half precision.
@@ -80,7 +82,9 @@ class Graph(nn.Module):
         return output.logits.float().softmax(1), output.features.float()
 
 
-def export(model: Model, path: Path, *, frames: int | None = None, half: bool = False) -> dict[str, Any]:
+def export(
+    model: Model, path: Path, *, frames: int | None = None, half: bool = False, stage: Stage = lambda text: None
+) -> dict[str, Any]:
     """Writes a method as ONNX, whole or not at all.
 
     The number of samples is free; the side of a picture is the CLIP's, and the number of frames is fixed. Parsing maps
@@ -91,6 +95,7 @@ def export(model: Model, path: Path, *, frames: int | None = None, half: bool = 
         path: The file.
         frames: None for photographs, else how many frames a clip has.
         half: As of :func:`save`.
+        stage: As of :func:`save`.
 
     Returns:
         As :func:`save`, with ``inputs`` (shapes by name) and ``classes``.
@@ -105,8 +110,9 @@ def export(model: Model, path: Path, *, frames: int | None = None, half: bool = 
     classes = list(method.classes)
     facts = {"classes": json.dumps(classes), "image_size": side, "pixels": "RGB in 0..1", **model.told}
     report = save(
-        Graph(method).eval(), first, second, ("probabilities", "features"), path, facts=facts, half=half, measured=1
-    )
+        Graph(method).eval(), first, second, ("probabilities", "features"), path, facts=facts, half=half, measured=1,
+        stage=stage,
+    )  # fmt: skip
     inputs = {name: ["B", *value.shape[1:]] for name, value in first.items()}
     return {**report, "inputs": inputs, "classes": classes}
 
@@ -134,6 +140,7 @@ def save(
     half: bool = False,
     measured: int | None = None,
     simplify: bool = True,
+    stage: Stage = lambda text: None,
 ) -> dict[str, Any]:
     """Writes a module as ONNX, whole or not at all, once ONNX Runtime has given PyTorch's answers.
 
@@ -151,6 +158,7 @@ def save(
         measured: How many of the outputs are compared; all by default.
         simplify: Whether onnxscript simplifies the graph first, which is needed to fold attention away, and takes
             minutes where there are thousands of small steps.
+        stage: Called with what begins, as the longest stage may take minutes.
 
     Returns:
         ``path``, ``bytes`` and ``difference``, the largest of an answer to PyTorch's.
@@ -161,14 +169,18 @@ def save(
             :data:`TOLERANCE_OF_HALF`).
     """
     onnx, runtime = _packages()
+    stage("1 of 3: PyTorch traces the method")
     with torch.no_grad():  # before it is traced: what the module refuses, it tells best itself
         made = graph(**tried)
-    proto = _folded(onnx, runtime, _traced(graph, example, tried, outputs, simplify))
+    traced = _traced(graph, example, tried, outputs, simplify)
+    stage("2 of 3: ONNX Runtime computes what no input changes")
+    proto = _folded(onnx, runtime, traced)
     _halve(onnx, proto, exactly=not half)
     for key, value in facts.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, str(value)
     content = proto.SerializeToString()
+    stage("3 of 3: answers are compared with PyTorch's")
     wanted = [each.numpy() for each in (made if isinstance(made, tuple) else (made,))]
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     said = session.run(list(outputs), {name: value.numpy() for name, value in tried.items()})

@@ -150,7 +150,9 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
 def test_the_command(tmp_path, capsys):
     path = tmp_path / "m.onnx"
     assert cli.main(["export", str(path), "--model", "les-clip-facs-still-8", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
+    told = capsys.readouterr()
+    report = json.loads(told.out)
+    assert [line.partition(":")[0] for line in told.err.splitlines()] == [f"export, {n} of 3" for n in (1, 2, 3)]
     assert report["inputs"] == {"image": ["B", 3, 64, 64]}
     assert report["difference"] < 1e-5
     assert path.stat().st_size == report["bytes"]
