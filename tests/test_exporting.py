@@ -117,7 +117,7 @@ def test_texts_are_encoded_for_good_and_facts_travel_along(tmp_path):
 
 
 def test_half_precision_halves_the_file(tmp_path):
-    model = built("les-clip")
+    model = built("lora")
     whole = exporting.export(model, tmp_path / "whole.onnx")
     half = exporting.export(model, tmp_path / "half.onnx", half=True)
     assert half["bytes"] < 0.75 * whole["bytes"]
