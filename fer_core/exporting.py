@@ -33,6 +33,10 @@ _LARGE = 256  # numbers; below that a cast is not worth its node
 _TRIED = 3  # samples of the check: not the number that the graph was traced with
 
 
+def _silent(text: str) -> None:
+    """Tells nobody."""
+
+
 class Pixels(nn.Module):
     """Pixels in 0..1 as the batch that methods take.
 
@@ -83,7 +87,7 @@ class Graph(nn.Module):
 
 
 def export(
-    model: Model, path: Path, *, frames: int | None = None, half: bool = False, stage: Stage = lambda text: None
+    model: Model, path: Path, *, frames: int | None = None, half: bool = False, stage: Stage = _silent
 ) -> dict[str, Any]:
     """Writes a method as ONNX, whole or not at all.
 
@@ -140,7 +144,7 @@ def save(
     half: bool = False,
     measured: int | None = None,
     simplify: bool = True,
-    stage: Stage = lambda text: None,
+    stage: Stage = _silent,
 ) -> dict[str, Any]:
     """Writes a module as ONNX, whole or not at all, once ONNX Runtime has given PyTorch's answers.
 
