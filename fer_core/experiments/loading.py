@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -274,7 +274,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml")))
 
 
-@lru_cache
+@cache  # unbounded: walks over all experiments, of which there are more than an lru_cache holds by default
 def load(name: str) -> Experiment:
     """Reads an experiment.
 
