@@ -118,8 +118,8 @@ def test_the_citation_names_this_version():
     assert citation["version"] == fer_core.__version__
 
 
-def _make(folder, *arguments):
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+def _make(folder, *arguments, path=os.environ["PATH"]):
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")} | {"PATH": path}
     return subprocess.run(["make", *arguments], cwd=folder, env=clean, capture_output=True, text=True, timeout=60)
 
 
@@ -151,6 +151,15 @@ def test_make_installs_once_and_again_when_requirements_change(checkout):
     os.utime(checkout / "constraints.txt", (later, later))
     _make(checkout, "book", "PYTHON=./fake-python")
     assert _installations(checkout) == 2
+
+
+def test_tests_begin_when_everything_is_installed(checkout):
+    (checkout / "chromium").touch(0o755)  # which is then not installed
+    done = _make(checkout, "test", "PYTHON=./fake-python", "ARGS=-k one", path=f"{checkout}:{os.environ['PATH']}")
+    assert (done.returncode, done.stderr) == (0, "")
+    *before, last = (checkout / "calls").read_text().splitlines()
+    assert last == "-m pytest --numprocesses 2 --dist loadfile -k one"
+    assert sum("pip install" in line for line in before) == 1
 
 
 def test_an_installation_that_failed_is_taken_up_again(checkout):
