@@ -92,6 +92,12 @@ def miniatures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    """Frames and features of the miniatures, which are read and encoded once for all that train on them."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
 def found_points(miniatures, tmp_path_factory):
     """What another tool would have found in a miniature of clips: 68 landmarks in each frame."""
     made = {}
@@ -133,9 +139,9 @@ def described(miniatures, tmp_path_factory):
 
 @pytest.mark.parametrize("name", [name for name in PAPER if experiments.load(name).dataset in LAYOUTS])
 def test_every_paper_profile_runs_on_a_miniature(
-    name, miniatures, found_points, described, narrow_vit, capsys, tmp_path, monkeypatch
+    name, miniatures, shared_cache, found_points, described, narrow_vit, capsys, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FER_CACHE", str(shared_cache))
     experiment = experiments.load(name)
     settings = [key for key in QUICKLY if key != "data.size=64" or "size" in experiment.settings("paper").data]
     if experiment.method in ("zero-shot", "majority"):

@@ -6,13 +6,13 @@ import pytest
 import torch
 from tiny import tiny_clip
 
-from fer_core import adapt, clip, method_facts, models
+from fer_core import adapt, method_facts, models
 from fer_core.experiments import measuring
 
 
 @pytest.fixture(scope="module")
 def tower():
-    return clip.load("embedded:random")
+    return tiny_clip()
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,7 @@ def test_trained_numbers_are_closed_forms(found, tower):
 
 
 @pytest.mark.parametrize("name", ["zero-shot", "coop", "les-clip", "tip-adapter", "dfer-clip", "fine-cliper"])
-def test_operations_are_those_of_real_tensors(name):
-    tower = tiny_clip()
+def test_operations_are_those_of_real_tensors(name, tower):
     (told,) = method_facts.collect(tower, names=[name])
     sample = method_facts._sample(tower, None if "stills" in told.inputs else 16)
     torch.manual_seed(0)

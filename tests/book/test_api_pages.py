@@ -166,7 +166,7 @@ def test_a_search_finds_a_function(reference, chromium):
 
 @pytest.mark.book
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_reference_is_accessible_on_a_phone(reference, chromium, scheme):
+def test_the_reference_is_accessible(reference, chromium, scheme):
     context = chromium.new_context(color_scheme=scheme, viewport={"width": 360, "height": 740}, offline=True)
     # The page of most kinds of parts, and one that was led to a function with a long signature.
     for address in ("adapt.html", "engine.html#fer_core.engine.fitting.fit"):
@@ -177,7 +177,13 @@ def test_the_reference_is_accessible_on_a_phone(reference, chromium, scheme):
         found = page.evaluate("() => axe.run({ resultTypes: ['violations'] })")["violations"]
         serious = [each for each in found if each["impact"] in ("serious", "critical")]
         assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == []
+    context.close()
+
+
+@pytest.mark.book
+def test_the_reference_fits_a_phone(reference, chromium):
+    page = chromium.new_page(viewport={"width": 360, "height": 740})
     for room in ROOMS:
         page.goto((reference.html / f"{room.page}.html").as_uri())
         assert page.evaluate("() => document.documentElement.scrollWidth") == 360, room.name
-    context.close()
+    page.close()
