@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ import torch
 import toy
 from torch import nn
 from toy import TEST, TRAIN, VALIDATION, Frozen, Toy, same, weights
+from warm import Started
 
 from fer_core import config, engine
 from fer_core.batch import Batch
@@ -239,7 +238,7 @@ def test_a_broken_loss_names_the_last_good_checkpoint(fresh_cache: Path, tmp_pat
 # Real processes, really killed
 
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., Started]
 
 
 def line_of(out: Path, settings: str, *options: str) -> list[str]:
@@ -248,19 +247,22 @@ def line_of(out: Path, settings: str, *options: str) -> list[str]:
 
 @pytest.fixture
 def start(fresh_cache: Path, tmp_path: Path) -> Iterator[Start]:
-    """Starts a training in a process of its own, which does not outlive the test."""
-    started: list[subprocess.Popen[str]] = []
+    """Starts a training in a process of its own, which does not outlive the test, and waits until it trains."""
+    started: list[Started] = []
 
-    def one(out: str, settings: str, *options: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, str(TOY), *line_of(tmp_path / out, settings, *options)]
-        environment = {**os.environ, "FER_CACHE": str(fresh_cache), "OMP_NUM_THREADS": "1"}
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
-        return started[-1]
+    def one(out: str, settings: str, *options: str) -> Started:
+        environment = {**os.environ, "FER_CACHE": str(fresh_cache)}
+        told = tmp_path / f"told-{len(started)}.txt"
+        process = Started(TOY, line_of(tmp_path / out, settings, *options), environment, told)
+        started.append(process)
+        while "ready" not in process.told:
+            assert not process.over, process.told
+            time.sleep(0.01)
+        return process
 
     yield one
     for process in started:
         process.kill()
-        process.communicate()
 
 
 @pytest.fixture
@@ -279,13 +281,10 @@ def test_kill_9_at_any_moment_leaves_a_checkpoint_to_go_on_from(
     while kills < 3:
         # It writes its checkpoint at every step, so that a kill often meets it writing.
         process = start("out.npz", settings, "--checkpoint", str(path), "--every", "0", "--pause", "0.01")
-        assert process.stdout is not None
-        process.stdout.readline()
         time.sleep(float(drawn.uniform(0.2, 0.7)))
-        if process.poll() is not None:
+        if process.over:
             break
         process.kill()
-        process.wait()
         kills += 1
         if path.exists():
             checkpoints.read(path)
@@ -304,16 +303,13 @@ def test_a_cluster_that_takes_the_node_away_gets_a_clean_exit(
     settings, path = '{"epochs": 20, "batch_size": 4}', tmp_path / "c"
     options = ("--checkpoint", str(path), "--every", "0.05")
     process = start("out.npz", settings, *options, "--pause", "0.02")
-    assert process.stdout is not None
-    process.stdout.readline()
     for _ in range(600):  # until it is at work
         if path.exists():
             break
         time.sleep(0.1)
-    process.send_signal(getattr(signal, name))
-    told = process.stdout.read()
+    process.send(getattr(signal, name))
     assert process.wait(60) == 75
-    assert f"stopped by {name} after epoch" in told
+    assert f"stopped by {name} after epoch" in process.told
     alone("out.npz", settings, *options)
     assert (tmp_path / "out.npz").exists()
 

@@ -3,9 +3,6 @@
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 from toy import TEST, TRAIN, VALIDATION, Toy
+from warm import Started, together
 
 from fer_core import config, engine
 from fer_core.engine import Processes, processes
 from fer_core.errors import UserError
 
 HELPERS = Path(__file__).parent.parent / "helpers"
-TOY = str(HELPERS / "toy.py")
+TOY = HELPERS / "toy.py"
 
 LES_CLIP = ("--method", "les-clip")
 #: What compares samples with each other sees those of its own process alone.
@@ -74,35 +72,41 @@ def marked(names: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
 
 
-def started_by(count: int, command: list[str]) -> list[str]:
-    if count > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        run = ["torch.distributed.run", "--nproc-per-node", str(count), "--master-addr", "127.0.0.1"]
-        command = ["-m", *run, "--master-port", str(port), *command]
-    return [sys.executable, *command]
-
-
-def command_of(count: int, folder: Path, trainings: dict[str, tuple[str, ...]], *further: str) -> list[str]:
-    """Trains each in turn, to a file of its name: processes take longer to start than all of the trainings."""
+def line_of(folder: Path, trainings: dict[str, tuple[str, ...]], *further: str) -> list[str]:
+    """Trains each in turn, to a file of its name: processes take longer to meet than all of the trainings."""
     file = folder / "lines.json"
     lines = [
         ["--out", str(folder / f"{name}.npz"), "--training", settings, *options, *further]
         for name, (settings, *options) in trainings.items()
     ]
     file.write_text(json.dumps(lines))
-    return started_by(count, [TOY, "--each", str(file)])
+    return ["--each", str(file)]
 
 
 def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "FER_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
 
 
+def ended(started: list[Started], seconds: float = 600) -> None:
+    """Waits for processes; none outlives its test, and none waits for one that has failed."""
+    limit = time.monotonic() + seconds
+    try:
+        while not all(each.over for each in started) and time.monotonic() < limit:
+            time.sleep(0.05)
+            if failed := [each for each in started if each.over and each.wait(0)]:
+                raise AssertionError(failed[0].told[-3000:])
+        assert [each.wait(0) for each in started] == [0] * len(started)
+    finally:
+        for each in started:
+            each.kill()
+
+
 def launched(count: int, folder: Path, trainings: dict[str, tuple[str, ...]], *further: str) -> Path:
-    command = command_of(count, folder, trainings, *further)
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(folder), timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
+    line = line_of(folder, trainings, *further)
+    if count == 1:
+        ended([Started(TOY, line, environment(folder), folder / "told.txt")])
+    else:
+        ended(together(count, TOY, line, environment(folder), folder))
     return folder
 
 
@@ -149,16 +153,16 @@ def test_spread_weights_equal_copied_ones(trained: tuple[Path, Path], precision:
 def test_two_processes_that_are_killed_go_on_together(trained: tuple[Path, Path], tmp_path: Path, name: str) -> None:
     killed = {name: KILLED[name]}
     further = ("--checkpoint", str(tmp_path / "point.safetensors"), "--every", "0")
-    slow = command_of(2, tmp_path, killed, *further, "--pause", "0.15")
-    started = subprocess.Popen(
-        slow, env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    slow = line_of(tmp_path, killed, *further, "--pause", "0.15")
+    started = together(2, TOY, slow, environment(tmp_path), tmp_path)
     limit = time.monotonic() + 120
     while not (tmp_path / "point.safetensors").exists() and time.monotonic() < limit:
         time.sleep(0.05)
     time.sleep(0.7)  # some steps on, in the midst of an epoch
-    os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
+    for each in started:
+        each.send(signal.SIGKILL)
+    for each in started:
+        assert each.wait(60) == -signal.SIGKILL
     assert (tmp_path / "point.safetensors").exists()
     assert not (tmp_path / f"{name}.npz").exists()
     launched(2, tmp_path, killed, *further)
@@ -186,9 +190,7 @@ def test_one_process_needs_nothing() -> None:
 
 
 def test_processes_talk(tmp_path: Path) -> None:
-    command = started_by(2, [str(HELPERS / "talks.py"), str(tmp_path)])
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(tmp_path), timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
+    ended(together(2, HELPERS / "talks.py", [str(tmp_path)], environment(tmp_path), tmp_path), 120)
     main, other = (json.loads((tmp_path / f"{index}.json").read_text()) for index in range(2))
     # The other one neither waits for ever, nor does again what has failed.
     assert (main["user"], other["user"]) == ("UserError True: the disk is full", "UserError False: the disk is full")
