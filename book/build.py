@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from book import api_pages, assets, data_page, execution, front, live, matrix, status
@@ -37,8 +38,9 @@ def build(layout: Layout, profile: str = "quick", jobs: int = 2, force: bool = F
     clock = _Clock()
     fetched = assets.fetch(layout)
     clock.lap("browser files" if fetched else "browser files (there already)")
-    clock.lap("models for pages" if live.write(layout) else "models for pages (there already)")
-    execution.execute_all(layout, profile, jobs, clock.say, force)
+    # No notebook needs the models; pages do, when they are opened.
+    beside = {} if live.are_there(layout) else {"models for pages": partial(live.write, layout)}
+    execution.execute_all(layout, profile, jobs, clock.say, force, beside)
     clock.lap("notebooks")
     status.write(layout)
     data_page.write(layout)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
@@ -32,7 +33,12 @@ class NotebookError(UserError):
 
 
 def execute_all(
-    layout: Layout, profile: str, jobs: int, say: Callable[[str], None], force: bool = False
+    layout: Layout,
+    profile: str,
+    jobs: int,
+    say: Callable[[str], None],
+    force: bool = False,
+    beside: Mapping[str, Callable[[], object]] | None = None,
 ) -> list[tuple[Notebook, Stamp]]:
     """Executes the notebooks whose copies are missing or stale.
 
@@ -42,12 +48,15 @@ def execute_all(
         jobs: Notebooks at once; the processor's cores are shared among them.
         say: Takes lines of progress.
         force: Execute all notebooks.
+        beside: Other long work by what it is, done before the last notebooks begin; functions that another process can
+            import.
 
     Returns:
         The notebooks that ran, in the order in which they ended.
 
     Raises:
         NotebookError: If any failed, after all have ended; names each notebook and cell.
+        UserError: Of the other work.
     """
     declared = {notebook: stamps.declared_data(layout, notebook) for notebook in layout.notebooks}
     used = sorted({name for names in declared.values() for name in names})
@@ -62,7 +71,7 @@ def execute_all(
         else:
             say(f"{notebook.source}: up to date")
     _render_shared([declared[notebook] for notebook in waiting], say)
-    return _run(layout, waiting, jobs, say) if waiting else []
+    return _run(layout, waiting, dict(beside or {}), jobs, say) if waiting or beside else []
 
 
 def _render_shared(wanted: Sequence[Iterable[str]], say: Callable[[str], None]) -> None:
@@ -75,42 +84,54 @@ def _render_shared(wanted: Sequence[Iterable[str]], say: Callable[[str], None]) 
 
 
 def _run(
-    layout: Layout, waiting: Mapping[Notebook, Inputs], jobs: int, say: Callable[[str], None]
+    layout: Layout,
+    waiting: Mapping[Notebook, Inputs],
+    beside: Mapping[str, Callable[[], object]],
+    jobs: int,
+    say: Callable[[str], None],
 ) -> list[tuple[Notebook, Stamp]]:
-    workers = min(jobs, len(waiting))
+    workers = min(jobs, len(waiting) + len(beside))
     threads = max(1, hardware.describe()["cores"] // workers)
     done: list[tuple[Notebook, Stamp]] = []
     failed: list[str] = []
     # Not forked: torch and the kernel client hold threads that a fork would lose.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _limit_threads, (threads,)) as pool:
-        # Long ones first, as far as their size tells: one that began last would leave the other cores idle.
-        order = sorted(waiting, key=lambda notebook: (layout.root / notebook.source).stat().st_size, reverse=True)
-        running: dict[Future[Stamp], Notebook] = {
+        # Long ones first: one that began last would leave the other cores idle.
+        order = sorted(waiting, key=lambda notebook: stamps.declared_seconds(layout, notebook), reverse=True)
+        others = {pool.submit(work): name for name, work in beside.items()}
+        notebooks = {
             pool.submit(execute, layout.root, notebook, waiting[notebook], threads): notebook for notebook in order
         }
+        names = {**others, **{future: notebook.source for future, notebook in notebooks.items()}}
+        running: set[Future[Any]] = set(names)
         start = time.monotonic()
         while running:
-            ended, _ = wait(running, timeout=_HEARTBEAT, return_when=FIRST_COMPLETED)
+            ended, running = wait(running, timeout=_HEARTBEAT, return_when=FIRST_COMPLETED)
             for future in ended:
-                notebook = running.pop(future)
+                if future in others:
+                    say(f"{names[future]}: {'failed' if future.exception() else 'made'}")
+                    continue
                 try:
                     stamp = future.result()
                 except NotebookError as error:
                     failed.append(str(error))
                     say(f"failed: {error}")
                 else:
-                    done.append((notebook, stamp))
-                    say(f"{notebook.source}: ran in {stamp.seconds:.0f} s ({len(done)} of {len(waiting)})")
+                    done.append((notebooks[future], stamp))
+                    say(f"{names[future]}: ran in {stamp.seconds:.0f} s ({len(done)} of {len(waiting)})")
             if not ended:
-                left = ", ".join(notebook.source for notebook in running.values())
+                left = ", ".join(name for future, name in names.items() if future in running)
                 say(f"still running or waiting after {time.monotonic() - start:.0f} s: {left}")
     if failed:
         raise NotebookError("; ".join(failed))
+    for future in others:
+        future.result()
     return done
 
 
 def _limit_threads(threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)  # kernels inherit it
+    torch.set_num_threads(threads)
 
 
 def execute(root: Path, notebook: Notebook, now: Inputs, threads: int) -> Stamp:

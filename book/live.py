@@ -15,31 +15,28 @@ from book.stamps import digest_files
 from fer_core import clip
 from fer_core.widgets import studio_graphs
 
+_MARKER = "made"
 _RUNTIME = "onnxruntime-web/dist"
 # The smallest build that computes on the processor: source text and binary.
 _PARTS = {"runtime": "ort.wasm.bundle.min.mjs", "wasm": "ort-wasm-simd-threaded.wasm"}
 
 
-def write(layout: Layout) -> bool:
-    """Puts graphs and runtime into ``book/assets/live``, unless they are there already.
+def are_there(layout: Layout) -> bool:
+    """Whether graphs and runtime lie in ``book/assets/live`` as :func:`write` would make them now."""
+    marker = _folder(layout) / _MARKER
+    return marker.is_file() and marker.read_text(encoding="utf-8") == _key()
+
+
+def write(layout: Layout) -> None:
+    """Puts graphs and runtime into ``book/assets/live``.
 
     Args:
         layout: The book; its browser files must have been fetched.
 
-    Returns:
-        Whether anything was made.
-
     Raises:
         UserError: If a method is not there as it was trained, or its graph says something else.
     """
-    folder = layout.root / "book" / "assets" / "live"
-    marker = folder / "made"
-    project = Path(__file__).resolve().parents[1]
-    library = [path for path in (project / "fer_core").rglob("*") if path.suffix in (".py", ".yaml", ".safetensors")]
-    files = [*library, Path(__file__), *(project / "book" / "models").rglob("*.safetensors")]
-    key = digest_files([*files, project / "book" / "package-lock.json"], project)
-    if marker.is_file() and marker.read_text(encoding="utf-8") == key:
-        return False
+    key, folder = _key(), _folder(layout)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     tower = clip.load("embedded")
@@ -48,8 +45,19 @@ def write(layout: Layout) -> bool:
             _script(folder, name, Path(made) / f"{name}.onnx")
     for name, file in _PARTS.items():
         _script(folder, name, layout.root / "book" / "node_modules" / _RUNTIME / file)
-    marker.write_text(key, encoding="utf-8")  # last: what was interrupted is made again
-    return True
+    (folder / _MARKER).write_text(key, encoding="utf-8")  # last: what was interrupted is made again
+
+
+def _folder(layout: Layout) -> Path:
+    return layout.root / "book" / "assets" / "live"
+
+
+def _key() -> str:
+    """A digest of everything that the graphs and the runtime are made from."""
+    project = Path(__file__).resolve().parents[1]
+    library = [path for path in (project / "fer_core").rglob("*") if path.suffix in (".py", ".yaml", ".safetensors")]
+    files = [*library, Path(__file__), *(project / "book" / "models").rglob("*.safetensors")]
+    return digest_files([*files, project / "book" / "package-lock.json"], project)
 
 
 def _script(folder: Path, name: str, file: Path) -> None:

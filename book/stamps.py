@@ -83,8 +83,16 @@ def library_digest() -> str:
 
 def declared_data(layout: Layout, notebook: Notebook) -> list[str]:
     """Names of the data sets that a notebook says it uses: ``"fer_core": {"datasets": [...]}`` in its metadata."""
-    metadata = nbformat.read(layout.root / notebook.source, as_version=4).metadata
-    return list(metadata.get(KEY, {}).get("datasets", []))
+    return list(_declared(layout, notebook).get("datasets", []))
+
+
+def declared_seconds(layout: Layout, notebook: Notebook) -> float:
+    """About how long a notebook says that it takes on two cores (``"seconds"`` beside the data sets), for the order."""
+    return float(_declared(layout, notebook).get("seconds", 0.0))
+
+
+def _declared(layout: Layout, notebook: Notebook) -> dict[str, Any]:
+    return dict(nbformat.read(layout.root / notebook.source, as_version=4).metadata.get(KEY, {}))
 
 
 def fingerprints(names: Iterable[str]) -> dict[str, str]:

@@ -1,10 +1,15 @@
 """Notebooks run in processes of their own; a failing one is named, and leaves nothing half written."""
 
+from functools import partial
+from pathlib import Path
+
 import nbformat
 import pytest
 
 from book import stamps
 from book.execution import NotebookError, execute_all
+from fer_core import experiments
+from fer_core.errors import UserError
 
 pytestmark = pytest.mark.book
 
@@ -70,3 +75,20 @@ def test_injected_parameters_are_hidden(story, book):
     hidden = [cell.source for cell in copy.cells if "remove-cell" in cell.metadata.get("tags", [])]
     assert len(hidden) == 1
     assert 'profile = "smoke"' in hidden[0]
+
+
+def test_long_notebooks_begin_first_and_other_work_beside_them(tmp_path, write_notebook, write_book):
+    for name, seconds in (("short", 1), ("long", 200), ("unknown", None)):
+        declared = {} if seconds is None else {"fer_core": {"seconds": seconds}}
+        write_notebook(tmp_path / "notebooks" / f"{name}.ipynb", ("print(1)", {}), **declared)
+    layout, said = write_book(tmp_path, ["short", "unknown", "long"]), []
+    ordered = [f"notebooks/{name}.ipynb" for name in ("long", "short", "unknown")]
+    made = execute_all(
+        layout, "smoke", 1, said.append, beside={"a model": partial(Path.write_text, tmp_path / "made", "whole")}
+    )
+    assert [notebook.source for notebook, _ in made] == ordered
+    assert said[3:] == ["a model: made", *(line for line in said if ": ran in" in line)]
+    assert (tmp_path / "made").read_text() == "whole"
+    with pytest.raises(UserError, match="unknown experiment 'none'"):
+        execute_all(layout, "smoke", 1, said.append, beside={"another": partial(experiments.load, "none")})
+    assert said[-1] == "another: failed"

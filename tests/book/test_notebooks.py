@@ -74,3 +74,7 @@ def test_it_declares_the_data_sets_that_it_names(notebook):
         if isinstance(node, ast.Constant) and node.value in data.names()
     }
     assert named <= set(notebook.metadata.get("fer_core", {}).get("datasets", []))
+
+
+def test_it_says_how_long_it_takes(notebook):
+    assert notebook.metadata["fer_core"]["seconds"] > 0
