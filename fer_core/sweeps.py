@@ -219,10 +219,13 @@ def run(jobs: Sequence[Job], options: Options, tell: Callable[[Outcome], None] |
                 for future in as_completed(futures):
                     came(futures[future], _result(future, jobs[futures[future]]))
         except BaseException:  # runs write their checkpoints and end; those that wait never begin
-            children = list(pool._processes.values())  # before the pool forgets them
+            children = list(pool._processes.values())  # before the pool forgets them, and its thread
+            manager: Any = pool._executor_manager_thread
             pool.shutdown(wait=False, cancel_futures=True)
             for child in children:
                 child.terminate()
+            if manager is not None:  # Python, at its exit, may wake it while it closes, and then prints a traceback
+                manager.join()
             raise
     return [found[place] for place in range(len(jobs))]
 
