@@ -23,7 +23,7 @@ book: $(VENV)/installed-base  ## build the book into _build/html (JOBS=2 noteboo
 # One thread a process: the tests run in JOBS processes, and sums in one order give equal numbers.
 test: export OMP_NUM_THREADS = 1
 test:  ## run the tests (ARGS="--slow tests/models" passes options to pytest)
-	@$(MAKE) --no-print-directory --jobs 2 $(VENV)/installed-base browser  # both wait for downloads
+	@$(MAKE) --silent --no-print-directory --jobs 2 $(VENV)/installed-base browser  # both wait for downloads
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 reproduce: $(VENV)/installed-base  ## do the runs of committed records again (ARGS="--sample 5" or names of experiments)

@@ -48,8 +48,7 @@ def execute_all(
         jobs: Notebooks at once; the processor's cores are shared among them.
         say: Takes lines of progress.
         force: Execute all notebooks.
-        beside: Other long work by what it is, done before the last notebooks begin; functions that another process can
-            import.
+        beside: Other long work by what it is, which begins first; functions that another process can import.
 
     Returns:
         The notebooks that ran, in the order in which they ended.
