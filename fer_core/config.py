@@ -8,6 +8,7 @@ import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from fer_core.errors import UserError, unknown
@@ -32,12 +33,11 @@ def build(cls: type[Config], mapping: Mapping[str, Any] | None, where: str) -> C
     """
     if mapping is not None and not isinstance(mapping, Mapping):
         raise UserError(f"{where}: expected a mapping of settings, got {mapping!r}; give names with values")
-    hints = typing.get_type_hints(cls)
-    fields = {field.name for field in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
+    hints = _hints(cls)
     values = {}
     for key, value in (mapping or {}).items():
-        if key not in fields:
-            raise unknown(f"setting of {where}", key, fields)
+        if key not in hints:
+            raise unknown(f"setting of {where}", key, hints)
         values[key] = _convert(hints[key], value, f"{where}.{key}")
     try:
         return cls(**values)
@@ -45,6 +45,13 @@ def build(cls: type[Config], mapping: Mapping[str, Any] | None, where: str) -> C
         raise
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: {error}") from error
+
+
+@cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    """The type of each field by its name. Kept: to evaluate annotations takes longer than to build a config."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

@@ -214,15 +214,25 @@ def write(record: Record, folder: Path | str | None = None) -> Path:
     return path
 
 
-def _refuse_non_finite(value: Any, where: str) -> None:
+def _refuse_non_finite(values: Any, where: str) -> None:
+    try:
+        json.dumps(values, allow_nan=False)  # in C: a walk through thousands of numbers takes longer than to read them
+    except ValueError:
+        place, number = next(_non_finite(values, where))
+        raise UserError(
+            f"{place}: expected a finite number, got {number}; look for a diverged loss and run again"
+        ) from None
+
+
+def _non_finite(value: Any, where: str) -> Iterator[tuple[str, float]]:
     if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{where}: expected a finite number, got {value}; look for a diverged loss and run again")
-    if isinstance(value, Mapping):
+        yield where, value
+    elif isinstance(value, dict):
         for key, item in value.items():
-            _refuse_non_finite(item, f"{where}.{key}")
+            yield from _non_finite(item, f"{where}.{key}")
     elif isinstance(value, list):
         for position, item in enumerate(value):
-            _refuse_non_finite(item, f"{where}[{position}]")
+            yield from _non_finite(item, f"{where}[{position}]")
 
 
 def read(path: Path | str) -> Record:
