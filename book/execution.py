@@ -70,7 +70,7 @@ def execute_all(
         else:
             say(f"{notebook.source}: up to date")
     _render_shared([declared[notebook] for notebook in waiting], say)
-    return _run(layout, waiting, dict(beside or {}), jobs, say) if waiting or beside else []
+    return _run(layout, waiting, beside or {}, jobs, say) if waiting or beside else []
 
 
 def _render_shared(wanted: Sequence[Iterable[str]], say: Callable[[str], None]) -> None:
@@ -108,7 +108,8 @@ def _run(
             ended, running = wait(running, timeout=_HEARTBEAT, return_when=FIRST_COMPLETED)
             for future in ended:
                 if future in others:
-                    say(f"{names[future]}: {'failed' if future.exception() else 'made'}")
+                    error = future.exception()
+                    say(f"failed: {names[future]}: {error}" if error else f"{names[future]}: made")
                     continue
                 try:
                     stamp = future.result()

@@ -84,7 +84,7 @@ def line_of(folder: Path, trainings: dict[str, tuple[str, ...]], *further: str) 
 
 
 def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "FER_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "FER_CACHE": str(folder / "cache")}
 
 
 def ended(started: list[Started], seconds: float = 600) -> None:
