@@ -56,6 +56,7 @@ def _run(arguments: argparse.Namespace) -> None:
             log_dir=arguments.log_dir,
             keep_model=arguments.keep_model,
             models_dir=arguments.models,
+            trained_by=arguments.trained_by,
         )
         done.append(record)
         if not arguments.json:
@@ -187,7 +188,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--keep-model", action="store_true", help="keep what was trained, too, as safetensors")
     half = "the same, rounded to half precision: a file of half the size"
     run.add_argument("--keep-half", dest="keep_model", action="store_const", const="half", help=half)
-    run.add_argument("--models", metavar="DIR", help="where to keep it (default: book/models)")
+    by = "test what another run has kept, instead of training the same again: its file, or its experiment, kept with "
+    run.add_argument("--trained-by", metavar="KEPT", help=f"{by}the same profile and seed")
+    run.add_argument("--models", metavar="DIR", help="where it is kept (default: book/models)")
     run.add_argument("--quiet", action="store_true", help="show no progress")
 
     cli_sweep.add_command(command, _seeds)

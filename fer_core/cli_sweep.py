@@ -37,6 +37,10 @@ def add_command(command: Command, whole_numbers: Callable[[str], list[int]]) -> 
     sweep.add_argument("--data-root", metavar="FOLDER", help="where licensed data lies (default: $FER_DATA_ROOT)")
     sweep.add_argument("--records", metavar="DIR", help="where to write (default: book/records)")
     sweep.add_argument("--force", action="store_true", help="run even where records are there")
+    by = (
+        "test what another run has kept in all of them, instead of training the same again: its file, or its experiment"
+    )
+    sweep.add_argument("--trained-by", metavar="KEPT", help=by)
     sweep.add_argument("--dry-run", action="store_true", help="list the runs and end")
     sweep.add_argument("--cluster", choices=("slurm", "local"), help="submit the runs through submitit, and end")
     parameter = "a parameter of submitit, such as timeout_min=120 or slurm_partition=gpu; may be repeated"
@@ -62,7 +66,12 @@ def _sweep(arguments: argparse.Namespace) -> int | None:
         print(json.dumps([job.__dict__ for job in jobs], indent=1) if arguments.json else "\n".join(map(str, jobs)))
         return None
     options = sweeps.Options(
-        arguments.device, arguments.data_root, arguments.records, arguments.force, arguments.at_once
+        arguments.device,
+        arguments.data_root,
+        arguments.records,
+        arguments.force,
+        arguments.at_once,
+        arguments.trained_by,
     )
     if arguments.cluster:
         parameters = experiments.parse_overrides(arguments.parameter, "--parameter")

@@ -59,6 +59,8 @@ class Record:
         overrides: Those settings, by dotted key.
         alignment: Digest of the transform that aligned the faces, where ``fer-core data align`` made them; else None.
         predictions: What was said of each sample, for paired tests: see :class:`Predicted`.
+        trained_by: The run that trained what this one has tested, and its commit; None where this one trained. Such a
+            record has one row of history, 0, and knows the test score of no other epoch.
         schema: Version of this layout.
     """
 
@@ -88,6 +90,7 @@ class Record:
     overrides: dict[str, Any] = field(default_factory=dict)
     alignment: str | None = None
     predictions: dict[str, Any] | None = None
+    trained_by: str | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

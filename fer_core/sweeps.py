@@ -74,6 +74,7 @@ class Options:
         records_dir: The folder of records.
         force: Run even where records are there.
         at_once: Runs at a time on this machine; where it has several GPUs, each run gets one in turn.
+        trained_by: What another run has kept, to be tested by all of them; as in :func:`fer_core.experiments.run`.
     """
 
     device: str = "auto"
@@ -81,6 +82,7 @@ class Options:
     records_dir: str | None = None
     force: bool = False
     at_once: int = 1
+    trained_by: str | None = None
 
     def __post_init__(self) -> None:
         if self.at_once < 1:
@@ -281,6 +283,7 @@ def _one(job: Job, options: Options) -> Outcome:
         record = experiments.run(
             job.experiment, job.profile, job.seed, device=options.device, data_root=options.data_root,
             overrides=job.overrides, records_dir=options.records_dir, force=options.force, progress=False,
+            trained_by=options.trained_by,
         )  # fmt: skip
     except Stopped:
         raise

@@ -80,10 +80,10 @@ class _Trainer:
 
     def __init__(
         self, method: "Method", training: Training, seed: int, processes: Processes, report: Report,
-        path: Path | None, every: float,
+        path: Path | None, every: float, prepared: bool,
     ) -> None:  # fmt: skip
         self.method, self.training, self.seed, self.processes = method, training, seed, processes
-        self.report = report
+        self.report, self.prepared = report, prepared
         self.course = Course()
         self.keeper = Keeper(path, every, processes, self.course)
 
@@ -100,20 +100,28 @@ class _Trainer:
     def open(self, train: FaceDataset, held_out: dict[str, FaceDataset | None]) -> None:
         """Opens the splits, as pixels or features, and lets the method look at its training data."""
         frozen = self.method.frozen_image_tower and self.training.cache_features
-        fixed = self.training.augmentation.off and (frozen or not train.draws)
         self.held_out = {
             name: None if split is None else self._source(split, frozen) for name, split in held_out.items()
         }
-        plain = self._source(train, frozen and fixed and not train.draws)
-        self.source: Source = plain
-        if fixed and train.draws:
-            self.source = self._source(train, features=True, drawn=True)
-        if not fixed or (train.draws and isinstance(self.source, Pixels)):
-            self.source = self._pixels(train, augmented=True)
-        self.method.train()
-        self.timed("prepare", lambda: self.method.prepare(self._moved(plain.whole())))
+        if self.prepared:
+            self.source: Source = self._pixels(train)  # of which nothing is asked
+            self.method.train()
+        else:
+            plain, self.source = self._training_sources(train, frozen)
+            self.method.train()
+            self.timed("prepare", lambda: self.method.prepare(self._moved(plain.whole())))
         self.stepper = Stepper(self.method, self.training, self.processes)
         self.keeper.of(self.method, self.stepper, self.identity, self.training.epochs, self.source.steps)
+
+    def _training_sources(self, train: FaceDataset, frozen: bool) -> tuple[Source, Source]:
+        """The training split as it is, and as it is trained on."""
+        fixed = self.training.augmentation.off and (frozen or not train.draws)
+        plain = used = self._source(train, frozen and fixed and not train.draws)
+        if fixed and train.draws:
+            used = self._source(train, features=True, drawn=True)
+        if not fixed or (train.draws and isinstance(used, Pixels)):
+            used = self._pixels(train, augmented=True)
+        return plain, used
 
     def _pixels(self, dataset: FaceDataset, augmented: bool = False) -> Pixels:
         clip, training = self.method.clip, self.training
@@ -266,6 +274,7 @@ def fit(
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     log_dir: str | Path | None = None,
+    prepared: bool = False,
 ) -> Fit:
     """Trains a method; at the return it holds the weights of the selected epoch.
 
@@ -288,6 +297,8 @@ def fit(
             It stays when training ends. None for none.
         checkpoint_seconds: Least time between two writes.
         log_dir: Folder for TensorBoard's event files; None writes none.
+        prepared: Whether the method has seen its training data already, as one that a file has brought: it does not
+            look at them again before its first epoch.
 
     Raises:
         UserError: For an empty split, a missing validation split, a precision that the device does not have, or a
@@ -314,7 +325,7 @@ def fit(
     if runtime.computed(training.precision, used) != training.precision:
         report.say("this CPU has no units for bf16: computing in fp32, which is faster here")
     path = None if checkpoint is None else Path(checkpoint)
-    trainer = _Trainer(method, training, seed, processes, report, path, checkpoint_seconds)
+    trainer = _Trainer(method, training, seed, processes, report, path, checkpoint_seconds, prepared)
     try:
         with runtime.deterministic(training.deterministic):
             method.to(used)

@@ -61,6 +61,7 @@ class Resources:
         checkpoint_seconds: Least time between two writes of it.
         progress: Whether to show the course of training.
         log_dir: Folder for TensorBoard's event files; None for none.
+        trained: What another run has trained, to be tested as it is; None trains anew.
     """
 
     tower: clip.Clip
@@ -70,6 +71,7 @@ class Resources:
     checkpoint_seconds: float
     progress: bool
     log_dir: str | Path | None
+    trained: models.Method | None = None
 
 
 def carry_out(settings: Settings, splits: Splits, resources: Resources) -> Outcome:
@@ -84,14 +86,20 @@ def carry_out(settings: Settings, splits: Splits, resources: Resources) -> Outco
 def _train(settings: Settings, splits: Splits, resources: Resources) -> Outcome:
     """One method, on one training split."""
     training = config.build(engine.Training, settings.training, "training")
-    test = splits["test"]
+    test, method = splits["test"], resources.trained
+    here = training if method is None else replace(training, epochs=0, selection="last", patience=None)
+    checkpoint = resources.checkpoint if method is None else None  # a training of this run's own may lie there
     engine.seed_everything(resources.seed)  # a method draws its starting values when it is built
-    method = models.build(settings.source or settings.method, resources.tower, splits["train"].classes, settings.model)
+    if method is None:
+        method = models.build(
+            settings.source or settings.method, resources.tower, splits["train"].classes, settings.model
+        )
     method.for_classes(test.classes)  # one that cannot be asked of them is refused before it is trained
     fit = engine.fit(
-        method, splits["train"], splits.get("validation"), test, training, seed=resources.seed,
-        device=resources.processes.device, progress=resources.progress, checkpoint=resources.checkpoint,
+        method, splits["train"], splits.get("validation"), test, here, seed=resources.seed,
+        device=resources.processes.device, progress=resources.progress, checkpoint=checkpoint,
         checkpoint_seconds=resources.checkpoint_seconds, log_dir=resources.log_dir,
+        prepared=resources.trained is not None,
     )  # fmt: skip
     assert fit.test is not None
     trainable = sum(each.numel() for each in method.parameters() if each.requires_grad)

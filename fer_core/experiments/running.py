@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ import numpy as np
 
 from fer_core import adapt, atomic, clip, config, data, embedded, engine, hardware, models, records
 from fer_core.errors import UserError
-from fer_core.experiments import measuring, opening, personalising, protocols, trained
+from fer_core.experiments import measuring, opening, personalising, protocols, reusing, trained
 from fer_core.experiments.generality import generality
 from fer_core.experiments.loading import Settings, flat, load
 from fer_core.faces import sets
@@ -138,6 +138,7 @@ def run(
     keep_model: bool | Literal["half"] = False,
     models_dir: str | Path | None = None,
     checkpoints_dir: str | Path | None = None,
+    trained_by: str | Path | None = None,
 ) -> Record:
     """Trains, evaluates on the test split and writes a record.
 
@@ -161,6 +162,8 @@ def run(
             it to half precision.
         models_dir: The folder for it; ``book/models`` by default.
         checkpoints_dir: The folder of checkpoints; in the cache folder by default.
+        trained_by: What another run has kept, to be tested in place of training the same again: its file, or its
+            experiment, kept in ``models_dir`` with this profile and seed. See :mod:`fer_core.experiments.reusing`.
 
     Returns:
         The record that was written, or the one that was there.
@@ -174,10 +177,13 @@ def run(
     own = resolve(experiment.settings(profile))
     settings = experiment.settings(profile, overrides)
     resolved = resolve(settings)
-    if keep_model and settings.protocol != "splits":
-        raise UserError(
-            f"keep_model: expected the protocol splits, got {settings.protocol}, which trains several; drop it"
-        )
+    for asked, option in ((keep_model, "keep_model"), (trained_by, "trained_by")):
+        if asked and settings.protocol != "splits":
+            raise UserError(
+                f"{option}: expected the protocol splits, got {settings.protocol}, which trains several; drop it"
+            )
+    if keep_model and trained_by:
+        raise UserError("keep_model: expected a run that trains, got one with trained_by; drop one of them")
     processes = engine.Processes(hardware.device(device))
     target = processes.device
     differing = _changed(own, resolved)
@@ -210,6 +216,12 @@ def run(
         _forget(checkpoint)
     processes.wait()
     resources = protocols.Resources(tower, seed, processes, checkpoint, checkpoint_seconds, progress, log_dir)
+    by = None
+    if trained_by is not None:
+        method, by = reusing.trained_by(
+            trained_by, resolved, profile, seed, tower=tower, data_root=data_root, folder=models_dir
+        )
+        resources = replace(resources, trained=method)
     told = protocols.carry_out(settings, splits, resources)
     selection, further = _selection(training, told), {}
     if told.personal is not None:
@@ -243,6 +255,7 @@ def run(
         overrides=differing,
         alignment=opening.alignment(test),
         predictions=_predictions(test, told.predictions),
+        trained_by=by,
     )
     if processes.main:
         # The record first: what a run was for is not lost where its model cannot be written.

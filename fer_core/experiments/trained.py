@@ -4,7 +4,7 @@ A file holds what training changed and no CLIP: that is loaded by its name, and 
 was trained on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,11 @@ def default_folder() -> Path:
 def file_of(record: Path, folder: Path | str | None = None) -> Path:
     """The file that belongs to a record's path, as ``Record.path`` gives it."""
     return Path(folder or default_folder()) / record.with_suffix(".safetensors")
+
+
+def record_of(told: Mapping[str, Any]) -> Path:
+    """The path, within a folder of records, of the record of the run that :func:`read` tells of."""
+    return path_of(*(told[name] for name in ("experiment", "profile", "seed", "fold", "variant")))
 
 
 def keep(method: models.Method, record: Record, folder: Path | str | None = None, half: bool = False) -> Path:
