@@ -48,10 +48,14 @@ class Drift:
 
     @property
     def same(self) -> bool | None:
-        """Whether scores, predictions and course are equal to the last digit; settings that came since do not count."""
+        """Whether scores, predictions and course are equal to the last digit; settings that came since do not count.
+
+        A record of what another run has trained knows no course.
+        """
         if self.again is None:
             return None
-        today = {"config": self.again.config, "config_digest": self.again.config_digest}
+        unknown = ("trained_by", "history", "selection") if self.record.trained_by else ()
+        today = {name: getattr(self.again, name) for name in ("config", "config_digest", *unknown)}
         return records.same_result(replace(self.record, **today), self.again)
 
     @property

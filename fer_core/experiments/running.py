@@ -218,9 +218,10 @@ def run(
     resources = protocols.Resources(tower, seed, processes, checkpoint, checkpoint_seconds, progress, log_dir)
     by = None
     if trained_by is not None:
-        method, by = reusing.trained_by(
-            trained_by, resolved, profile, seed, tower=tower, data_root=data_root, folder=models_dir
-        )
+        with processes.main_first():
+            method, by = reusing.trained_by(
+                trained_by, resolved, profile, seed, tower=tower, data_root=data_root, folder=models_dir
+            )
         resources = replace(resources, trained=method)
     told = protocols.carry_out(settings, splits, resources)
     selection, further = _selection(training, told), {}

@@ -45,6 +45,24 @@ def test_the_same_on_one_machine(recorded, ferplus):
     assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before  # nothing is kept of reruns
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_what_another_run_has_trained_is_held_against_a_training_of_its_own(same, ferplus, tmp_path):
+    folder, models = tmp_path / "records", tmp_path / "models"
+    common = {"device": "cpu", "data_root": ferplus, "overrides": {"backbone": "embedded:random"}, "progress": False}
+    experiments.run(
+        "linear-probe-ferplus", "smoke", records_dir=tmp_path / "first", keep_model=True, models_dir=models, **common
+    )
+    file = next(models.rglob("*.safetensors"))
+    record = experiments.run("linear-probe-ferplus", "smoke", records_dir=folder, trained_by=file, **common)
+    if not same:
+        said = record.predictions["predicted"]
+        changed(folder, record, predictions={**record.predictions, "predicted": said[1:] + said[:1]})
+    [drift] = reproducing.again([*records.iterate(folder)], device="cpu", data_root=ferplus, progress=False)
+    assert drift.again.trained_by is None
+    assert drift.again.history[-1]["epoch"] > 0 == drift.record.history[-1]["epoch"]
+    assert drift.same is same
+
+
 def test_checkpoints_of_interrupted_runs_stay(recorded, ferplus, monkeypatch):
     folder, _ = recorded
     used = []
