@@ -58,10 +58,11 @@ def paired(first: Sequence[Record], second: Sequence[Record], seed: int = 0) -> 
     """How much more often the second experiment is right, on the same samples, over all seeds of both.
 
     A person counts by the mean of their samples, where the data set says who is who, as pictures of one person are
-    alike. Where it does not, each sample counts as a person would.
+    alike. Where it does not, each sample counts as a person would. The test samples of all folds of a seed count
+    together; a seed that lacks a fold of the others does not count.
 
     Args:
-        first: Records of one experiment, any number of seeds.
+        first: Records of one experiment, any number of seeds, each with all folds.
         second: Records of another, on the same data; seeds are compared one by one where they are the same.
         seed: Of the draws of sign flips.
 
@@ -70,35 +71,44 @@ def paired(first: Sequence[Record], second: Sequence[Record], seed: int = 0) -> 
         p-value of an exact or random sign-flip test (:func:`fer_core.metrics_subjects.gain`).
 
     Raises:
-        UserError: If a side has no records, or they are not of the same samples.
+        UserError: If a side has no records, or no seed with all folds, or they are not of the same samples.
     """
     if not first or not second:
         raise UserError("expected records on both sides, got none on one; run its experiment first")
-    everything = [*first, *second]
-    if len({(record.dataset, record.fingerprint) for record in everything}) > 1:
-        raise UserError(
-            f"expected records of the same samples, got those of {', '.join(sorted({r.dataset for r in everything}))} "
-            f"with {len({record.fingerprint for record in everything})} fingerprints; run the older ones again"
-        )
-    first, second = (sorted(side, key=lambda record: record.seed) for side in (first, second))
-    same = [record.seed for record in first] == [record.seed for record in second]
-    one, two = _right(first), _right(second)
-    subjects = first[0].predicted.subjects
-    if subjects is not None:
-        people, place = np.unique(np.asarray(subjects), return_inverse=True)
+    sides = _by_seed(first, second)
+    if not all(sides):
+        folds = ", ".join(str(fold) for fold in sorted({record.fold for record in (*first, *second)}, key=_fold_first))
+        raise UserError(f"expected a seed with the folds {folds} on both sides, got none on one; run those that lack")
+    for each in zip(*(runs for side in sides for runs in side.values()), strict=True):
+        if len({(record.dataset, record.fingerprint) for record in each}) > 1:
+            raise UserError(
+                f"expected records of the same samples, got those of {', '.join(sorted({r.dataset for r in each}))} "
+                f"with {len({record.fingerprint for record in each})} fingerprints; run the older ones again"
+            )
+    one, two = (np.stack([_right(runs) for runs in side.values()]) for side in sides)
+    known = [record.predicted.subjects for record in next(iter(sides[0].values()))]
+    subjects = [each for each in known if each is not None]
+    if len(subjects) == len(known):
+        people, place = np.unique(np.concatenate(subjects), return_inverse=True)
         counts = np.bincount(place, minlength=len(people))
         one, two = (
             np.stack([np.bincount(place, weights=right) / counts for right in side]) for side in (one, two)
         )  # fmt: skip
-    return metrics_subjects.gain(one, two, same, seed=seed)
+    return metrics_subjects.gain(one, two, sides[0].keys() == sides[1].keys(), seed=seed)
 
 
-def gain(first: str, second: str, folder: Path | str | None = None) -> Gain | None:
+def gain(first: str, second: str, folder: Path | str | None = None, profile: str = "full") -> Gain | None:
     """What the second experiment gains over the first in WAR, by their current records; None where a side has none.
 
     Records of a time when predictions were not kept do not count.
+
+    Args:
+        first: Name of an experiment.
+        second: Name of another on the same data.
+        folder: As of :func:`current`.
+        profile: Of both, such as ``paper``.
     """
-    return _gain([current(name, folder=folder) for name in (first, second)])
+    return _gain([current(name, profile, folder=folder) for name in (first, second)])
 
 
 def gain_of_rows(
@@ -142,12 +152,13 @@ def difference(
 
     Returns:
         The difference of the means over seeds, and its interval over seeds, paired where they are the same; of other
-        test samples it says nothing. None where a side has no records.
+        test samples it says nothing. A seed counts by the mean over its folds, if it has all. None where a side has no
+        records.
     """
-    sides = [{each.seed: score(each) for each in current(name, folder=folder)} for name in (first, second)]
-    one, two = (np.array([side[seed] for seed in sorted(side)]) for side in sides)
-    if not len(one) or not len(two):
+    sides = _by_seed(*(current(name, folder=folder) for name in (first, second)))
+    if not all(sides):
         return None
+    one, two = (np.array([np.mean([score(each) for each in runs]) for runs in side.values()]) for side in sides)
     sources = [two - one] if sides[0].keys() == sides[1].keys() else [one, two]
     return metrics.t_interval(float(two.mean() - one.mean()), sources)
 
@@ -206,6 +217,23 @@ def _gain(sides: Iterable[Sequence[Record]]) -> Gain | None:
     return paired(one, two) if one and two else None
 
 
-def _right(found: Sequence[Record]) -> np.ndarray:
-    """``(K, N)`` 1 where a record is right about a sample."""
-    return np.stack([record.predicted.classes == record.predicted.labels for record in found]).astype(np.float64)
+def _by_seed(first: Sequence[Record], second: Sequence[Record]) -> list[dict[int, list[Record]]]:
+    """Of each side the records of each seed, by fold, both in order; only seeds with every fold that any record has."""
+    folds = {record.fold for record in (*first, *second)}
+    sides = []
+    for side in (first, second):
+        found: dict[int, list[Record]] = {}
+        for record in sorted(side, key=lambda each: (each.seed, _fold_first(each.fold))):
+            found.setdefault(record.seed, []).append(record)
+        sides.append({seed: runs for seed, runs in found.items() if {each.fold for each in runs} == folds})
+    return sides
+
+
+def _fold_first(fold: int | None) -> int:
+    """A fold's place; records without one come before those with."""
+    return -1 if fold is None else fold
+
+
+def _right(runs: Sequence[Record]) -> np.ndarray:
+    """``(N,)`` 1 where the records of a seed, a fold each, are right about a sample."""
+    return np.concatenate([each.predicted.classes == each.predicted.labels for each in runs]).astype(np.float64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fer_core import comparing, experiments, records
+from fer_core import comparing, experiments, metrics_subjects, records
 from fer_core.errors import UserError
 from fer_core.experiments import running
 from fer_core.records import Predicted, Record
@@ -14,10 +14,10 @@ from fer_core.records import Predicted, Record
 LABELS = np.arange(40) % 4
 
 
-def record(right, seed=0, name="coop-ferplus", subjects=None, overrides=None, **changes):
+def record(right, seed=0, name="coop-ferplus", subjects=None, overrides=None, profile="full", **changes):
     """A record whose predictions are right where ``right`` says so."""
     experiment = experiments.load(name)
-    resolved = experiments.resolve(experiment.settings("full", overrides))
+    resolved = experiments.resolve(experiment.settings(profile, overrides))
     said = np.where(right, LABELS, (LABELS + 1) % 4)
     scores = {
         "war": float(np.mean(right)),
@@ -30,7 +30,7 @@ def record(right, seed=0, name="coop-ferplus", subjects=None, overrides=None, **
     }
     return Record(**{
         "experiment": name, "method": experiment.method, "dataset": experiment.dataset, "fingerprint": "f00d",
-        "split": "test", "backbone": "embedded", "weights": "beef", "profile": "full", "seed": seed,
+        "split": "test", "backbone": "embedded", "weights": "beef", "profile": profile, "seed": seed,
         "config": resolved, "config_digest": running.digest(resolved), "metrics": scores, "selection": {},
         "history": [], "trainable_parameters": 0, "flops": 0, "seconds": {}, "peak_memory": 0, "hardware": {},
         "versions": {}, "commit": None, "overrides": overrides or {},
@@ -71,6 +71,16 @@ def test_scores_of_the_whole_test_are_compared_by_seeds(tmp_path):
     assert comparing.difference("zero-shot-ferplus", "lora-ferplus", captions, tmp_path) is None
 
 
+def test_scores_of_folds_count_by_their_mean(tmp_path):
+    for name, values in (("cocoop-ferplus", (0.3, 0.6)), ("lora-ferplus", (0.5, 0.9))):
+        for seed in (0, 1):
+            for fold, value in enumerate(values[: 2 - seed], start=1):  # the second seed lacks a fold
+                told = record(drawn(0.5, 0), seed, name, fold=fold)
+                records.write(dataclasses.replace(told, metrics={**told.metrics, "uar": value}), tmp_path)
+    found = comparing.difference("cocoop-ferplus", "lora-ferplus", lambda each: each.metrics["uar"], tmp_path)
+    assert found.value == pytest.approx(0.7 - 0.45)
+
+
 def test_the_same_seeds_are_compared_one_by_one():
     first = [drawn(0.3, 0), drawn(0.5, 1), drawn(0.7, 2)]
     second = [np.r_[np.ones(4, dtype=bool), right[4:]] for right in first]  # four samples that no seed may miss
@@ -93,6 +103,42 @@ def test_people_are_drawn_where_the_record_knows_them():
     alone = comparing.paired([record(first)], [record(second)])
     assert alone.p_value < 0.2
     assert alone.interval.value == pytest.approx(found.interval.value)
+
+
+def test_the_folds_of_a_seed_are_one_test_of_all_their_samples():
+    def folds(side, seed, subjects=None):
+        return [record(right, seed, fold=fold, fingerprint=f"f{fold}", subjects=subjects) for fold, right in side]
+
+    one, two = [(1, drawn(0.4, 0)), (2, drawn(0.5, 1))], [(1, drawn(0.6, 2)), (2, drawn(0.7, 3))]
+    more = [(1, drawn(0.6, 4)), (2, drawn(0.8, 5))]
+    found = comparing.paired(folds(one, 0), [*folds(two, 0)[::-1], *folds(more, 1)])
+    right = [np.concatenate([each for _, each in side])[None] for side in (one, two, more)]
+    assert found == metrics_subjects.gain(right[0], np.concatenate(right[1:]), same_seeds=False)
+    assert found.seeds == (1, 2)
+    # A seed that lacks a fold does not count, and one at least must have all.
+    assert comparing.paired(folds(one, 0), [*folds(two, 0), *folds(more, 1)[1:]]) == comparing.paired(
+        folds(one, 0), folds(two, 0)
+    )
+    with pytest.raises(UserError, match="expected a seed with the folds 1, 2 on both sides, got none on one"):
+        comparing.paired(folds(one, 0), [*folds(two, 0)[:1], *folds(more, 1)[1:]])
+    with pytest.raises(UserError, match="expected a seed with the folds None, 1, 2"):
+        comparing.paired([record(drawn(0.5, 0))], folds(two, 0))
+    # Who is in several folds is one person.
+    subjects = (np.arange(40) // 10).tolist()
+    assert comparing.paired(folds(one, 0, subjects), folds(two, 0, subjects)).better <= 4
+
+
+def test_another_profile_is_compared_over_its_folds(tmp_path):
+    for name, shift in (("aim-dfew", 0.0), ("fine-cliper-dfew", 0.1)):
+        for fold in (1, 2):
+            overrides = {"data.fold": fold} if fold > 1 else None  # experiments have the first
+            told = record(
+                drawn(0.4 + shift, fold), 0, name, None, overrides, "paper", fold=fold, fingerprint=f"f{fold}"
+            )
+            records.write(dataclasses.replace(told, variant=None), tmp_path)
+    gained = comparing.gain("aim-dfew", "fine-cliper-dfew", tmp_path, profile="paper")
+    means = [np.mean([drawn(0.4 + shift, fold) for fold in (1, 2)]) for shift in (0.0, 0.1)]
+    assert gained.interval.value == pytest.approx(means[1] - means[0])
 
 
 def test_other_samples_and_missing_sides_are_refused():
