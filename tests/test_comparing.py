@@ -125,7 +125,11 @@ def test_the_folds_of_a_seed_are_one_test_of_all_their_samples():
         comparing.paired([record(drawn(0.5, 0))], folds(two, 0))
     # Who is in several folds is one person.
     subjects = (np.arange(40) // 10).tolist()
-    assert comparing.paired(folds(one, 0, subjects), folds(two, 0, subjects)).better <= 4
+    people = [
+        np.concatenate([each.reshape(4, 10) for _, each in side], axis=1).mean(axis=1)[None] for side in (one, two)
+    ]
+    by_people = comparing.paired(folds(one, 0, subjects), folds(two, 0, subjects))
+    assert by_people == metrics_subjects.gain(*people, same_seeds=True)
 
 
 def test_another_profile_is_compared_over_its_folds(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fer_core import cli, experiments, models
+from fer_core import cli, experiments, models, sweeps
 from fer_core.errors import UserError
 from fer_core.experiments import trained
 
@@ -51,7 +51,7 @@ def test_a_kept_method_is_tested_as_the_run_that_trained_it_did(name, run, keep,
     monkeypatch.setattr(models.get(name), "prepare", looks)
     again = run(f"{name}-ferplus", folder="again", trained_by=file)
     assert of_training(again) == of_training(first)
-    assert again.trained_by == f"{first.path.as_posix()} at {first.commit}"
+    assert again.trained_by == f"{first.path.as_posix()} at {first.commit or 'no commit'}"
     assert first.trained_by is None
     assert [row["epoch"] for row in again.history] == [0] == [again.selection["epoch"]]
     assert again.seconds["training"] == 0
@@ -133,6 +133,18 @@ def test_rounded_weights_and_other_pictures_are_refused(run, keep, ferplus):
     pictures[0].write_bytes(pictures[1].read_bytes())
     with pytest.raises(UserError, match="expected what linear-probe-ferplus was trained on, got other data"):
         run("linear-probe-ferplus", folder="other", trained_by=file)
+
+
+def test_all_runs_of_a_sweep_take_it(keep, ferplus, tmp_path):
+    first, file = keep("linear-probe-ferplus")
+    jobs = [
+        sweeps.Job("linear-probe-ferplus", "smoke", 0, {**UNTRAINED, **more}) for more in ({}, {"training.lr": 0.5})
+    ]
+    options = sweeps.Options("cpu", str(ferplus), str(tmp_path / "swept"), trained_by=str(file))
+    same, other = sweeps.run(jobs, options)
+    assert of_training(same.record) == of_training(first)
+    assert same.record.trained_by.startswith(first.path.as_posix())
+    assert (other.record, "expected training.lr 0.5" in other.error) == (None, True)
 
 
 def test_the_command_takes_an_experiment_and_names_what_is_missing(ferplus, tmp_path, capsys):
