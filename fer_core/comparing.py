@@ -100,7 +100,8 @@ def paired(first: Sequence[Record], second: Sequence[Record], seed: int = 0) -> 
 def gain(first: str, second: str, folder: Path | str | None = None, profile: str = "full") -> Gain | None:
     """What the second experiment gains over the first in WAR, by their current records; None where a side has none.
 
-    Records of a time when predictions were not kept do not count.
+    Nor is there a gain where a side has no seed with all folds. Records of a time when predictions were not kept do not
+    count.
 
     Args:
         first: Name of an experiment.
@@ -214,7 +215,7 @@ def _joined(found: Sequence[Mapping[str, float]]) -> dict[tuple[int, str], float
 
 def _gain(sides: Iterable[Sequence[Record]]) -> Gain | None:
     one, two = ([record for record in found if record.predictions is not None] for found in sides)
-    return paired(one, two) if one and two else None
+    return paired(one, two) if all(_by_seed(one, two)) else None  # a cross-validation may be under way
 
 
 def _by_seed(first: Sequence[Record], second: Sequence[Record]) -> list[dict[int, list[Record]]]:
