@@ -113,7 +113,8 @@ def grid(
         shown_in: Names of tables, where ``*`` stands for anything: what fills their rows is run, each kind of run once.
 
     Raises:
-        UserError: If a name, profile or setting is not known, or a pattern finds nothing.
+        UserError: If a name, profile or setting is not known, a pattern finds nothing, or a row has another value for
+            what is set for all.
     """
     if ablations and shown_in:
         raise UserError("expected ablations or tables, got both; an ablation is the table EXPERIMENT:ABLATION, too")
@@ -125,11 +126,22 @@ def grid(
     rows = _filling(shown_in, patterns, profile) if shown_in else _rows(_names(patterns, profile), ablations)
     jobs = []
     for name, own in rows:
+        _no_clash(own, {key: [value] for key, value in (common or {}).items()} | varied)
         for values in itertools.product(*varied.values()):
             overrides = {**(common or {}), **own, **dict(zip(varied, values, strict=True))}
             experiments.resolve(experiments.load(name).settings(profile, overrides))
             jobs += [Job(name, profile, seed, overrides) for seed in seeds]
     return jobs
+
+
+def _no_clash(own: Mapping[str, Any], asked: Mapping[str, Sequence[Any]]) -> None:
+    """Refuses another value for what a row sets itself: a run is either the row's, or as it was asked for."""
+    for key, values in asked.items():
+        if key in own and list(values) != [own[key]]:
+            raise UserError(
+                f"{key}: expected {own[key]!r} or nothing, since a row of the table sets it, got {list(values)!r}; "
+                "leave it out, or run the experiment itself with it"
+            )
 
 
 def _filling(shown_in: Sequence[str], patterns: Sequence[str], profile: str) -> list[tuple[str, dict[str, Any]]]:

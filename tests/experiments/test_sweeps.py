@@ -71,6 +71,21 @@ def test_tables_that_cannot_be_run_are_told(patterns, shown_in, ablations, messa
         sweeps.grid(patterns, "full", [0], ablations=ablations, shown_in=shown_in)
 
 
+def test_a_row_that_is_asked_for_another_value_is_told():
+    asked = {"patterns": ["fine-cliper-facs-clip-7"], "profile": "full", "seeds": [0], "ablations": ["frames"]}
+    with pytest.raises(UserError, match=r"data\.limit\.train: expected 840 or nothing, .* got \[70\]"):
+        sweeps.grid(**asked, common={"data.limit.train": 70})
+    with pytest.raises(UserError, match=r"data\.frames: expected 1 or nothing, since a row of the table sets it"):
+        sweeps.grid(**asked, settings={"data.frames": [1, 2]})
+    with pytest.raises(UserError, match=r"train_on\.limit\.train: expected 840 or nothing"):
+        sweeps.grid([], "full", [0], shown_in=["clips-facs-across"], common={"train_on.limit.train": 70})
+    # What a row says already may be said again, and what it does not say is set for all.
+    plain = sweeps.grid(**asked)
+    assert sweeps.grid(**asked, common={"data.limit.train": 840}) == plain
+    rates = sweeps.grid(**asked, settings={"training.lr": [1e-3, 1e-4]})
+    assert [job.overrides["training.lr"] for job in rates] == [1e-3, 1e-4] * len(plain)
+
+
 def test_an_ablation_is_run_row_by_row_and_no_run_twice():
     name = "les-clip-facs-still-8"
     table = experiments.load(name).ablations["loss"]
