@@ -50,7 +50,7 @@ _PAPERS = (
         (
             ("clips-facs",),
             (),
-            ("fine-cliper-facs-clip-7:",),
+            ("fine-cliper-facs-clip-7:", "frames-facs-clip-7"),
             ("few-shot-facs-clip-7", "clips-facs-across"),
             ("fine-cliper-main", "fine-cliper-zero-shot"),
         ),
