@@ -42,7 +42,7 @@ class Options:
         compiled: Whether to measure compiled drawing, too; compiling takes up to minutes a size.
     """
 
-    batch: int = 128
+    batch: int = 256
     sizes: tuple[int, ...] = (64, 224)
     repeats: int = 5
     compiled: bool = True

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from fer_core.faces.canvas import EXTENT
+from fer_core.faces.canvas import EXTENT, put
 from fer_core.faces.scene import Scene
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -18,27 +18,31 @@ def develop(image: Tensor, scene: Scene) -> Tensor:
     """What the camera makes of the light.
 
     Args:
-        image: ``(B, 3, S, S)``.
+        image: ``(B, 3, S, S)``; its memory is used again where no gradient is asked for.
         scene: ``B`` views.
 
     Returns:
         ``(B, 3, S, S)`` in 0..1. Rows without blur or noise pass untouched.
     """
-    grey = scene.grey[:, None, None, None]
-    if bool((scene.grey > 0).any()):
-        luma = (image * image.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
-        image = torch.lerp(image, luma.expand_as(image), grey)
+    grey = (scene.grey > 0).nonzero()[:, 0]
+    if len(grey):
+        chosen = image[grey]
+        luma = (chosen * image.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
+        image = put(image, grey, torch.lerp(chosen, luma, scene.grey[grey][:, None, None, None]))
     image = _blur(image, scene.blur * image.shape[-1] / (2 * EXTENT))
     noisy = (scene.noise > 0).nonzero()[:, 0]
     if len(noisy):
-        grain = torch.stack([_grain(seed, image.shape[1:]) for seed in scene.seed[noisy].tolist()]).to(image.device)
-        image = image.index_add(0, noisy, grain * scene.noise[noisy][:, None, None, None])
-    return image.clamp(0.0, 1.0)
+        grain = _grain(scene.seed[noisy].tolist(), image.shape[1:]).to(image.device)
+        image = put(image, noisy, image[noisy] + grain * scene.noise[noisy][:, None, None, None])
+    return image.clamp(0.0, 1.0) if torch.is_grad_enabled() else image.clamp_(0.0, 1.0)
 
 
-def _grain(seed: int, shape: torch.Size) -> Tensor:
-    """Noise that depends on its seed alone, not on its place in a batch or the device."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+def _grain(seeds: list[int], shape: torch.Size) -> Tensor:
+    """Noise of each picture, that depends on its seed alone, not on its place in a batch or the device."""
+    grain = torch.empty(len(seeds), *shape)
+    for picture, seed in zip(grain, seeds, strict=True):
+        picture.normal_(generator=torch.Generator().manual_seed(seed))
+    return grain
 
 
 def _blur(image: Tensor, sigma: Tensor) -> Tensor:
@@ -54,7 +58,7 @@ def _blur(image: Tensor, sigma: Tensor) -> Tensor:
     flat = functional.pad(chosen, (radius,) * 4, mode="replicate").flatten(0, 1)[None]
     flat = functional.conv2d(flat, kernel[:, None, None, :], groups=len(kernel))
     flat = functional.conv2d(flat, kernel[:, None, :, None], groups=len(kernel))
-    return image.index_copy(0, rows, flat.view_as(chosen))
+    return put(image, rows, flat.view_as(chosen))
 
 
 def to_bytes(image: Tensor, scene: Scene) -> Tensor:

@@ -255,6 +255,11 @@ def blocks(rows: Tensor, length: int | None) -> list[tuple[Tensor, Tensor]]:
     return [(block, torch.cat([block, block[-1:].expand((length or len(block)) - len(block))])) for block in cut]
 
 
+def put(layer: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+    """A layer with some faces' rows replaced: a new one where gradients are asked for, else the same memory."""
+    return layer.index_copy(0, rows, values) if torch.is_grad_enabled() else layer.index_copy_(0, rows, values)
+
+
 def _take(argument: Any, rows: Tensor) -> Any:
     return argument[rows] if isinstance(argument, Tensor) else argument.take(rows)
 

@@ -18,7 +18,20 @@ from fer_core.errors import UserError
 from fer_core.faces import hair, lower, upper
 from fer_core.faces.behind import draw_behind, palette
 from fer_core.faces.camera import develop
-from fer_core.faces.canvas import EXTENT, PARSING, Box, Canvas, Patch, Products, blocks, by_side, mound, power, soft
+from fer_core.faces.canvas import (
+    EXTENT,
+    PARSING,
+    Box,
+    Canvas,
+    Patch,
+    Products,
+    blocks,
+    by_side,
+    mound,
+    power,
+    put,
+    soft,
+)
 from fer_core.faces.identity import EYE_COLORS, HAIR_COLORS, SKIN_TONES, Identity
 from fer_core.faces.landmarks import landmarks
 from fer_core.faces.muscles import OUTLINE, Shape, half_width, shape
@@ -30,7 +43,7 @@ _FACE = Box(top=-0.2, outer=0.8, bottom=0.5)
 _BLOCK = 16  # faces at once where compiled code draws what only some faces have
 # Pixels of the pictures drawn at once. On a CPU few enough that the layers stay in its cache; compiled code makes fewer
 # passes over them, so there the cost of its calls counts for more. On a GPU few enough for its memory.
-_EAGER_PIXELS, _COMPILED_PIXELS, _GPU_PIXELS = 2**17, 2**19, 2**24
+_EAGER_PIXELS, _COMPILED_PIXELS, _GPU_PIXELS = 2**17, 2**20, 2**24
 
 
 @dataclass
@@ -62,7 +75,7 @@ def render(
         truth: Whether to give landmarks and parsing maps, too.
         compiled: Whether to run the drawing through ``torch.compile``: slow at the first call of each size, several
             times faster after it. Batches are cut and padded to one length, so it is for many faces: at 64 pixels
-            multiples of 64.
+            multiples of 256.
 
     Returns:
         The pictures, on the device of ``units``.
@@ -84,7 +97,8 @@ def render(
         _draw(total[rows], identity.take(rows), scene.take(rows), size, truth, compiled)
         for rows in _pieces(len(total), size, total.device, compiled)
     ]
-    image, *rest = (torch.cat(parts)[: len(total)] for parts in zip(*faces, strict=True))
+    whole = faces[0] if len(faces) == 1 else tuple(torch.cat(parts) for parts in zip(*faces, strict=True))
+    image, *rest = (part[: len(total)] for part in whole)
     return Face(develop(image, scene), *rest)
 
 
@@ -176,10 +190,10 @@ def _draw(
     with record_function("faces: draw_hand"):
         for rows, padded in blocks(hands, block):
             held, cover = hair.draw_hand(image[padded], across, down, scene.hand[padded], lit[padded], run)
-            image = image.index_copy(0, rows, held[: len(rows)])
+            image = put(image, rows, held[: len(rows)])
             if labels is not None:
                 hidden = labels[rows].masked_fill(cover[: len(rows)] > 0.5, PARSING.index("occlusion"))
-                labels = labels.index_copy(0, rows, hidden)
+                labels = put(labels, rows, hidden)
     if labels is None:
         return (image,)
     return image, landmarks(form, pose), labels.to(torch.uint8)

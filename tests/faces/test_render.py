@@ -184,6 +184,17 @@ def test_noise_depends_on_the_seed_alone():
     assert not torch.equal(picture, render(units, people, views).image)
 
 
+def test_memory_is_used_again_only_where_nothing_can_tell():
+    units, people, views = wild(12)
+    views.grey[::3], views.blur[::4], views.noise[::2] = 0.7, 0.02, 0.1
+    views.occlusion[::5] = OCCLUSIONS.index("hand")
+    kept = render(units, people, views, truth=True)
+    with torch.inference_mode():
+        again = render(units, people, views, truth=True)
+    assert torch.equal(again.image, kept.image)
+    assert torch.equal(again.parsing, kept.parsing)
+
+
 def test_odd_canvas_is_refused():
     with pytest.raises(ValueError, match="even number, got 65"):
         Canvas(1, 65, torch.device("cpu"))
