@@ -4,6 +4,7 @@ import argparse
 import json
 import shlex
 import sys
+from pathlib import Path
 
 from fer_core.cli_common import Command
 
@@ -52,6 +53,27 @@ def _check(arguments: argparse.Namespace) -> int | None:
     return None if report.sound else FINDINGS
 
 
+def known_of(experiment: str, root: Path) -> list[str]:
+    """The settings by which an experiment finds what a miniature has of landmarks and descriptions.
+
+    Args:
+        experiment: Its name.
+        root: The miniature's folder.
+
+    Returns:
+        ``key=value`` each; none where the experiment asks for neither.
+    """
+    from fer_core import experiments, models
+    from fer_core.data.demo_files import DESCRIPTIONS, LANDMARKS
+
+    settings, found = experiments.load(experiment).settings("smoke"), []
+    if "annotations" in settings.data:
+        found += ["data.annotations.name=files", f"data.annotations.folder={root / LANDMARKS}"]
+    if models.get(settings.source or settings.method).needs_captions and "captions" not in settings.data:
+        found.append(f"data.descriptions={root / DESCRIPTIONS}")
+    return found
+
+
 def _demo(arguments: argparse.Namespace) -> None:
     from fer_core import experiments
     from fer_core.data import demo
@@ -59,11 +81,10 @@ def _demo(arguments: argparse.Namespace) -> None:
     written = demo.write(arguments.name, arguments.root, arguments.seed)
     root = shlex.quote(str(written.root))
     commands = [f"fer-core data check {written.name} {root}"]
-    commands += [
-        f"fer-core run {name} --profile smoke --data-root {root}"
-        for name in experiments.names()
-        if experiments.load(name).dataset == written.name
-    ]
+    for name in experiments.names():
+        if experiments.load(name).dataset == written.name:
+            also = "".join(f" --set {shlex.quote(each)}" for each in known_of(name, written.root))
+            commands.append(f"fer-core run {name} --profile smoke --data-root {root}{also}")
     if arguments.json:
         row = {"name": written.name, "root": str(written.root), "files": written.files, "bytes": written.bytes}
         print(json.dumps({**row, "next": commands}, indent=1, ensure_ascii=False))

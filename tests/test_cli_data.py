@@ -3,12 +3,11 @@
 import json
 
 import pytest
-import torch
 
-from fer_core import cli, data, experiments, records
-from fer_core.data import check, demo, frames
+from fer_core import cli, experiments, records
+from fer_core.cli_data import known_of
+from fer_core.data import check, demo
 from fer_core.data.layout import LAYOUTS
-from fer_core.descriptions.clips import clip_keys
 
 
 @pytest.fixture(scope="module")
@@ -97,49 +96,9 @@ def shared_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="module")
-def found_points(miniatures, tmp_path_factory):
-    """What another tool would have found in a miniature of clips: 68 landmarks in each frame."""
-    made = {}
-
-    def of(name):
-        if name not in made:
-            made[name] = tmp_path_factory.mktemp(f"{name}-points")
-            shape = data.open("facs-clip-7", "validation", limit=7).take([0]).landmarks[0, 0]
-            for split in data.SPLITS:
-                opened = data.open(name, split, miniatures(name), size=64, frames=1)
-                for entry in opened.listing.entries:
-                    still = frames.open(opened.listing.folder / entry.path).read([0])
-                    points = (shape * torch.tensor([still.shape[-1], still.shape[-2]])).tolist()
-                    faces = [{"frame": number, "landmarks": points} for number in range(64)]
-                    file = (made[name] / entry.path).with_suffix(".json")
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_text(json.dumps({"faces": faces}))
-        return made[name]
-
-    return of
-
-
-@pytest.fixture(scope="module")
-def described(miniatures, tmp_path_factory):
-    """What a multimodal model would have said of the clips of a miniature."""
-    made = {}
-
-    def of(name):
-        if name not in made:
-            made[name] = tmp_path_factory.mktemp(f"{name}-told") / "descriptions.jsonl"
-            keys = [key for split in data.SPLITS for key in clip_keys(data.open(name, split, miniatures(name)))]
-            told = {"model": "m", "prompt_digest": "d", "parameters": {}, "created": "2026-01-01T00:00:00+00:00"}
-            rows = [{"key": key, "text": f"The brows of clip {place} rise.", **told} for place, key in enumerate(keys)]
-            made[name].write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return made[name]
-
-    return of
-
-
 @pytest.mark.parametrize("name", [name for name in PAPER if experiments.load(name).dataset in LAYOUTS])
 def test_every_paper_profile_runs_on_a_miniature(
-    name, miniatures, shared_cache, found_points, described, narrow_vit, capsys, tmp_path, monkeypatch
+    name, miniatures, shared_cache, narrow_vit, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("FER_CACHE", str(shared_cache))
     experiment = experiments.load(name)
@@ -148,10 +107,7 @@ def test_every_paper_profile_runs_on_a_miniature(
         settings = [key for key in settings if not key.startswith("training.")]
     if LAYOUTS[experiment.dataset].kind == "clips":
         settings.append("data.frames=4")
-    if "annotations" in experiment.data:
-        settings += ["data.annotations.name=files", f"data.annotations.folder={found_points(experiment.dataset)}"]
-    if experiment.method == "emo-clip" and experiment.dataset != "mafw":  # whose release has captions
-        settings.append(f"data.descriptions={described(experiment.dataset)}")
+    settings += known_of(name, miniatures(experiment.dataset))
     settings.append(f"backbone={narrow_vit}")
     line = ["run", name, "--profile", "paper", "--json", "--quiet", "--device", "cpu"]
     line += ["--data-root", str(miniatures(experiment.dataset)), "--records", str(tmp_path / "records")]

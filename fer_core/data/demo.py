@@ -54,12 +54,14 @@ class DemoClip:
         class_name: The expression that is shown.
         subject: Who shows it; the next call's people have other numbers.
         caption: What one sees, in a sentence.
+        landmarks: ``(T, 68, 2)`` float32, x and y in 0..1 of the frame.
     """
 
     frames: np.ndarray
     class_name: str
     subject: int
     caption: str
+    landmarks: np.ndarray
 
 
 @dataclass
@@ -69,6 +71,7 @@ class _Drawn:
     label: Tensor  # (N,)
     subject: list[int]
     captions: list[str]
+    landmarks: Tensor  # (N, 68, 2) or (N, T, 68, 2) in 0..1
 
 
 class DemoFaces:
@@ -127,12 +130,8 @@ class DemoFaces:
             ``per_class * len(classes)`` videos.
         """
         drawn = self._draw(classes, per_class, frames, size, people)
-        return [
-            DemoClip(shown, name, subject, caption)
-            for shown, name, subject, caption in zip(
-                drawn.image.numpy(), _names(classes, drawn.label), drawn.subject, drawn.captions, strict=True
-            )
-        ]
+        shown = (drawn.image.numpy(), _names(classes, drawn.label), drawn.subject, drawn.captions)
+        return [DemoClip(*each) for each in zip(*shown, drawn.landmarks.numpy(), strict=True)]
 
     def _draw(self, classes: Sequence[str], per_class: int, frames: int, size: int, people: int | None) -> _Drawn:
         from fer_core.faces import captions, expressions, identity, scene, sequences
@@ -155,27 +154,29 @@ class DemoFaces:
             units = sequences.course(units, frames, dice).units.flatten(0, 1)
             views = sequences.drift(views, frames, dice)
             shown = shown.take(torch.arange(count).repeat_interleave(frames))
-        image = _render(units, shown, views, size)
+        image, points = _render(units, shown, views, size)
         if frames:
-            image = image.unflatten(0, (count, frames))
-        return _Drawn(image, effective, label, subject, texts)
+            image, points = (each.unflatten(0, (count, frames)) for each in (image, points))
+        return _Drawn(image, effective, label, subject, texts, points)
 
 
-def _render(units: Tensor, people, views, size: int) -> Tensor:
-    """Pictures ``(N, size, size, 3)`` uint8."""
+def _render(units: Tensor, people, views, size: int) -> tuple[Tensor, Tensor]:
+    """Pictures ``(N, size, size, 3)`` uint8, and landmarks ``(N, 68, 2)`` in 0..1."""
     from fer_core.faces.camera import to_bytes
     from fer_core.faces.render import render
 
-    pictures = []
+    pictures, points = [], []
     for rows in torch.arange(len(units)).split(_CHUNK):
         view = views.take(rows)
         with torch.inference_mode():
-            face = render(units[rows], people.take(rows), view, min(size, RENDERED))
+            face = render(units[rows], people.take(rows), view, min(size, RENDERED), truth=True)
             picture = to_bytes(face.image, view)
             if size > RENDERED:
                 picture = F.resize(picture, [size, size], F.InterpolationMode.BICUBIC, antialias=True)
+        assert face.landmarks is not None
         pictures.append(picture)
-    return torch.cat(pictures).permute(0, 2, 3, 1).contiguous()
+        points.append(face.landmarks)
+    return torch.cat(pictures).permute(0, 2, 3, 1).contiguous(), torch.cat(points)
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,27 @@
-"""How a miniature of clips is written: more clips out of few drawn ones, frame folders, videos, lists.
+"""How a miniature of clips is written: more clips out of few drawn ones, frame folders, videos, lists, landmarks.
 
 Drawing a face takes longer than writing it, so a miniature draws each person's expression once and makes further
 clips of it by mirroring and by light. No two clips have equal pixels.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+import torch
 from PIL import Image
 
+from fer_core.data import mirror
 from fer_core.data.demo import DemoClip
 
 _LIGHT = (1.0, 0.85, 1.15, 0.7)
+#: What a miniature has besides the official release: a folder of landmarks, a file of descriptions.
+LANDMARKS, DESCRIPTIONS = "landmarks", "descriptions.jsonl"
 
 
 def varied(clips: Sequence[DemoClip], count: int) -> list[DemoClip]:
@@ -31,9 +37,11 @@ def varied(clips: Sequence[DemoClip], count: int) -> list[DemoClip]:
     made = []
     for number in range(count):
         for clip in clips:
-            frames = clip.frames[:, :, ::-1] if number % 2 else clip.frames
+            frames, points = clip.frames, clip.landmarks
+            if number % 2:
+                frames, points = frames[:, :, ::-1], mirror.landmarks(torch.from_numpy(points)).numpy()
             light = np.clip(frames * _LIGHT[number // 2] + 0.5, 0, 255).astype(np.uint8)
-            made.append(replace(clip, frames=light))
+            made.append(replace(clip, frames=light, landmarks=points))
     return made
 
 
@@ -75,6 +83,24 @@ def write_video(path: Path, frames: Sequence[np.ndarray] | np.ndarray, rate: int
             frame.pts = place
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+def write_known(root: Path, clips: Mapping[str, DemoClip]) -> None:
+    """Writes what is known of drawn clips, as other tools would have found it: landmarks as face files, descriptions.
+
+    Args:
+        root: The miniature's folder.
+        clips: By where they lie in it, videos or folders of frames; those have as many and as large frames.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    told = {"model": "fer_core.faces", "prompt_digest": "none", "created": now, "parameters": {}}
+    for path, clip in clips.items():
+        height, width = clip.frames.shape[1:3]
+        points = (clip.landmarks * np.array([width, height])).round(2).tolist()
+        faces = [{"frame": at, "landmarks": each} for at, each in enumerate(points)]
+        write_lines(root / LANDMARKS / f"{path}.json", [json.dumps({"faces": faces})])
+    rows = ({"key": path, "text": clip.caption, **told} for path, clip in clips.items())
+    write_lines(root / DESCRIPTIONS, map(json.dumps, rows))
 
 
 def write_lines(path: Path, lines: Iterable[str], encoding: str = "utf-8") -> None:

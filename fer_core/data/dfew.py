@@ -82,6 +82,7 @@ def demo(root: Path, faces: DemoFaces) -> None:
         names = [f"{number:05d}_{frame:05d}.jpg" for frame in range(1, len(clip.frames) + 1)]
         demo_files.write_frames(root / f"Clip/clip_224x224/{number:05d}", names, clip.frames)
         demo_files.write_video(root / f"Clip/original/{number}.mp4", clip.frames[:, ::2, ::2])
+    demo_files.write_known(root, {f"Clip/clip_224x224/{number:05d}": clip for number, clip in enumerate(made, start=1)})
     for fold in range(1, FOLDS + 1):
         for split in ("train", "test"):
             rows = [

@@ -75,14 +75,17 @@ def demo(root: Path, faces: DemoFaces) -> None:
     """Writes 56 clips of two scenes, one of each class for testing."""
     words = {name: word for word, name in labels.RELEASES["ferv39k/official"].codes.items()}
     lines: dict[str, list[str]] = {"train": [], "test": []}
+    known = {}
     for number, clip in enumerate(demo_files.varied(faces.clips(CLASSES, per_class=1, frames=6, size=224), 8)):
         word = words[clip.class_name]
         name = f"{('Action', 'DailyLife')[number % 2]}/{word}/{number:04d}"
         names = [f"{frame:02d}.jpg" for frame in range(len(clip.frames))]
         demo_files.write_frames(root / "2_ClipsforFaceCrop" / name, names, clip.frames)
+        known[f"2_ClipsforFaceCrop/{name}"] = clip
         lines["test" if number < len(CLASSES) else "train"].append(f"{name} {word}")
     for split, rows in lines.items():
         demo_files.write_lines(root / f"4_setups/All_scenes/{split}_All.csv", rows)
+    demo_files.write_known(root, known)
 
 
 LAYOUT = register(

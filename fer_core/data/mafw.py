@@ -124,6 +124,7 @@ def demo(root: Path, faces: DemoFaces) -> None:
     made = demo_files.varied(faces.clips(CLASSES, per_class=1, frames=6, size=128), 8)
     for number, clip in enumerate(made, start=1):
         demo_files.write_video(root / f"data/clips/{number:05d}.mp4", clip.frames)
+    demo_files.write_known(root, {f"data/clips/{number:05d}.mp4": clip for number, clip in enumerate(made, start=1)})
     for fold in range(1, FOLDS + 1):
         for split in ("train", "test"):
             chosen = [

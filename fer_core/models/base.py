@@ -68,6 +68,7 @@ class Method(nn.Module, ABC):
         max_frames: Most frames of a clip that it takes; None if any number goes.
         maps: What it looks at besides pictures, of ``parsing`` and ``landmarks``.
         needs_maps: Whether it refuses samples without these maps.
+        needs_captions: Whether it cannot learn without a description of each sample.
     """
 
     name: ClassVar[str]
@@ -78,6 +79,7 @@ class Method(nn.Module, ABC):
     max_frames: int | None = None
     maps: tuple[str, ...] = ()
     needs_maps: bool = False
+    needs_captions: bool = False
 
     def __init__(self, clip: Clip, classes: Sequence[str], config: Any) -> None:
         super().__init__()

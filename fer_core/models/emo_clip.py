@@ -63,6 +63,7 @@ class EmoClip(TimedClips):
     name = "emo-clip"
     Config = EmoClipConfig
     asks_by_texts = True
+    needs_captions = True
     config: EmoClipConfig
     texts: Tensor
 

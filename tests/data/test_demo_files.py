@@ -6,11 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from fer_core import config
-from fer_core.data import bah, biovid, demo_files, dfew, ferv39k, frames, mafw, stressid
+from fer_core import config, descriptions
+from fer_core.data import (
+    annotated,
+    annotation_store,
+    annotations,
+    bah,
+    biovid,
+    demo_files,
+    dfew,
+    ferv39k,
+    frames,
+    mafw,
+    stressid,
+)  # fmt: skip
 from fer_core.data.demo import DemoClip
 from fer_core.data.files import ClipFiles
 from fer_core.data.layout import Layout
+from fer_core.descriptions.clips import clip_keys
 
 
 class Sketches:
@@ -25,9 +38,9 @@ class Sketches:
             level = 20 + 4 * self.drawn + np.arange(frames)[:, None, None, None]
             shown = np.broadcast_to(level, (frames, size, size, 3)).astype(np.uint8)
             shown = np.where(np.arange(size)[None, None, :, None] < size // 4, 255 - shown, shown)  # not its own mirror
-            made.append(
-                DemoClip(shown, classes[number % len(classes)], self.people + number // len(classes), "Someone.")
-            )
+            points = np.random.default_rng(self.drawn).random((frames, 68, 2), np.float32)
+            who = self.people + number // len(classes)
+            made.append(DemoClip(shown, classes[number % len(classes)], who, f"Someone {self.drawn}.", points))
             self.drawn += 1
         self.people += per_class
         return made
@@ -73,11 +86,34 @@ def _each_clip_tests_in_one_fold(layout: Layout, root: Path) -> None:
     assert len(tested) == len(set(tested)) == 8 * len(layout.classes)
 
 
+@pytest.mark.parametrize("name", ["dfew", "ferv39k", "mafw"])
+def test_what_is_known_of_each_clip_is_found_again(tmp_path: Path, name: str) -> None:
+    layout = SETS[name].LAYOUT
+    layout.demo(tmp_path, Sketches())  # pyright: ignore[reportArgumentType]
+    opened = layout.open("test", tmp_path, config.build(layout.options, {"size": 16, "frames": 6}, "data"))
+    finder = annotations.AnnotatorOptions("files", folder=str(tmp_path / "landmarks"))
+    batch = annotated.annotated(
+        opened, annotations.annotator(finder), "error", annotation_store.AnnotationStore(tmp_path / "store")
+    ).take(range(len(opened)))
+    drawn = demo_files.varied(Sketches().clips(layout.classes, per_class=1, frames=6, size=32), 8)
+    first = 0 if name == "ferv39k" else 1
+    made = [drawn[int(Path(entry.path).stem) - first] for entry in opened.listing.entries]
+    assert batch.label.tolist() == [layout.classes.index(clip.class_name) for clip in made]
+    expected = torch.from_numpy(np.stack([clip.landmarks for clip in made]))
+    assert batch.landmarks is not None
+    torch.testing.assert_close(batch.landmarks, expected.to(batch.landmarks.dtype), atol=1e-4, rtol=0)
+    told = descriptions.captions_for(clip_keys(opened), tmp_path / "descriptions.jsonl")
+    assert told == [clip.caption for clip in made]
+
+
 def test_varied_clips_keep_their_class_and_differ() -> None:
     drawn = Sketches().clips(("neutral", "pain"), per_class=2, frames=2, size=32)
     made = demo_files.varied(drawn, 8)
     assert len(made) == len({clip.frames.tobytes() for clip in made}) == 32
     assert [(clip.class_name, clip.subject) for clip in made] == 8 * [(clip.class_name, clip.subject) for clip in drawn]
+    plain, mirrored = made[0].landmarks, made[len(drawn)].landmarks
+    np.testing.assert_allclose(mirrored[:, 36, 0], 1 - plain[:, 45, 0], atol=1e-6)  # outer corners of the two eyes
+    np.testing.assert_array_equal(mirrored[:, 36, 1], plain[:, 45, 1])
 
 
 def test_slowed_clips_show_each_frame_as_long() -> None:
