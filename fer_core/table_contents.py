@@ -270,8 +270,8 @@ DEFINITIONS = (
     ),
     Definition(
         "frames-facs-clip-7",
-        "What one frame of a rendered clip is worth, any of its 8 in training and the fifth, the one after its middle, "
-        "in the test, and what four: WAR in percent after training on the whole training split.",
+        "One frame of each rendered clip, the fifth of its 8, beside four, the middle ones of as many segments: WAR in "
+        "percent after training on the whole training split.",
         (
             Column("war_1", "1 frame", "facs-clip-7", "war", overrides=(("data.frames", 1),)),
             Column("war_4", "4 frames", "facs-clip-7", "war"),
