@@ -4,7 +4,7 @@ The blocks stay open_clip's own modules. Their two residual branches are written
 and so that attention comes back by a shorter way than torch's module has, see :func:`attend`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
+from torch.backends import cuda
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from fer_core.batch import ImageFeatures
@@ -228,6 +230,27 @@ def _run_block(
     return (x + adapter.mlp(block.ls_2(block.mlp(normed)), normed, x, block))[:, :read]
 
 
+def _checkpointed() -> Callable[..., Tensor]:
+    """``_run_block``, run again in the backward pass, with the kernels of attention that are allowed now.
+
+    Autograd restores autocast and dice itself; the choice of kernels is forgotten by then, and others keep other
+    tensors, which it refuses.
+    """
+    allowed = {
+        SDPBackend.FLASH_ATTENTION: cuda.flash_sdp_enabled(),
+        SDPBackend.EFFICIENT_ATTENTION: cuda.mem_efficient_sdp_enabled(),
+        SDPBackend.CUDNN_ATTENTION: cuda.cudnn_sdp_enabled(),
+        SDPBackend.MATH: cuda.math_sdp_enabled(),
+    }
+    kernels = [kernel for kernel, is_allowed in allowed.items() if is_allowed]
+
+    def run(*arguments: Any) -> Tensor:
+        with sdpa_kernel(kernels):
+            return _run_block(*arguments)
+
+    return partial(checkpoint, run, use_reentrant=False)
+
+
 def encode_image(
     visual: VisionTransformer, image: Tensor, prompts: Tensor | None, adapters: Adapters | None, patches: bool,
     recompute: bool = False,
@@ -244,7 +267,7 @@ def encode_image(
     frames = image.flatten(0, 1) if image.ndim == 5 else image
     x = visual._embeds(frames)  # (B, 1 + N, W)
     length = x.shape[1]
-    run = partial(checkpoint, _run_block, use_reentrant=False) if recompute and torch.is_grad_enabled() else _run_block
+    run = _checkpointed() if recompute and torch.is_grad_enabled() else _run_block
     for index, block in enumerate(blocks):
         adapter = None if adapters is None else adapters[index]
         # The class token is all that is read of the last block, unless patches are asked for.
