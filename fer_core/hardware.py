@@ -1,9 +1,11 @@
 """What a run ran on: processor, memory, accelerator, versions, commit. Nothing here names a machine or its user."""
 
+import ctypes
 import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ _LIBRARIES = {"torch": "torch", "open_clip": "open_clip_torch", "numpy": "numpy"
 
 
 _KINDS = ("cpu", "cuda", "mps")
+
+# glibc's M_MMAP_MAX and M_TRIM_THRESHOLD (malloc.h): no size gets pages of its own, and none are given back.
+_KEEP = ((-4, 0), (-1, -1))
 
 
 def best() -> torch.device:
@@ -53,6 +58,20 @@ def computes_bf16(device: torch.device) -> bool:
     # No public ones in torch 2.6.
     asked = (torch.cpu._is_amx_tile_supported, torch.cpu._is_avx512_bf16_supported)
     return device.type != "cpu" or any(each() for each in asked)
+
+
+@cache
+def keep_memory() -> bool:
+    """Has this process keep memory that is freed, for work that takes and frees much of it again and again.
+
+    glibc gives what lies free at the end of its heap back to the system, and large pieces at once; the system then
+    hands out new pages, zeroed, one fault each, which can take longer than to fill them.
+
+    Returns:
+        Whether the C library is one that can be told so.
+    """
+    tell = getattr(ctypes.CDLL(None), "mallopt", None)
+    return tell is not None and all(tell(option, value) == 1 for option, value in _KEEP)
 
 
 def describe(device: torch.device | str = "cpu") -> dict[str, Any]:

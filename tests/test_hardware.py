@@ -5,6 +5,7 @@ import json
 import platform
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,34 @@ def test_units_for_bf16_are_those_that_linux_names():
         pytest.skip("needs an x86 processor, whose flags are known")
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
     assert hardware.computes_bf16(torch.device("cpu")) is ("amx_bf16" in flags or "avx512_bf16" in flags)
+
+
+_FILLED_AND_FREED = """
+import os, sys
+import torch
+from fer_core import hardware
+
+def held():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")  # bytes that are there
+
+if sys.argv[1] == "keep":
+    assert hardware.keep_memory() and hardware.keep_memory()
+before = held()
+for _ in range(3):
+    filled = [torch.ones(2**20) for _ in range(40)] + [torch.ones(40 * 2**20)]  # 40 times 4 MiB, once 160
+    del filled
+print(held() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, whose memory can be told to be kept")
+def test_memory_is_kept_where_asked():
+    left = {
+        way: int(subprocess.run([sys.executable, "-c", _FILLED_AND_FREED, way], capture_output=True, check=True).stdout)
+        for way in ("keep", "leave")
+    }
+    assert left["keep"] > 300 * 2**20
+    assert left["leave"] < 100 * 2**20
 
 
 def test_versions_are_those_that_run():

@@ -33,7 +33,9 @@ def develop(image: Tensor, scene: Scene) -> Tensor:
     noisy = (scene.noise > 0).nonzero()[:, 0]
     if len(noisy):
         grain = _grain(scene.seed[noisy].tolist(), image.shape[1:]).to(image.device)
-        image = put(image, noisy, image[noisy] + grain * scene.noise[noisy][:, None, None, None])
+        grain *= scene.noise[noisy][:, None, None, None]
+        add = image.index_add if torch.is_grad_enabled() else image.index_add_
+        image = add(0, noisy, grain)
     return image.clamp(0.0, 1.0) if torch.is_grad_enabled() else image.clamp_(0.0, 1.0)
 
 

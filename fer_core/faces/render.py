@@ -37,6 +37,7 @@ from fer_core.faces.landmarks import landmarks
 from fer_core.faces.muscles import OUTLINE, Shape, half_width, shape
 from fer_core.faces.pose import Pose
 from fer_core.faces.scene import OCCLUSIONS, Scene
+from fer_core.hardware import keep_memory
 
 MINIMUM_SIZE, MAXIMUM_SIZE = 32, 512
 _FACE = Box(top=-0.2, outer=0.8, bottom=0.5)
@@ -75,7 +76,8 @@ def render(
         truth: Whether to give landmarks and parsing maps, too.
         compiled: Whether to run the drawing through ``torch.compile``: slow at the first call of each size, several
             times faster after it. Batches are cut and padded to one length, so it is for many faces: at 64 pixels
-            multiples of 256.
+            multiples of 256. On a CPU the process keeps the memory that it takes
+            (:func:`~fer_core.hardware.keep_memory`).
 
     Returns:
         The pictures, on the device of ``units``.
@@ -92,6 +94,8 @@ def render(
             f"expected as many action-unit rows as people and views, got {len(units)}, {len(identity)} and "
             f"{len(scene)}; pass one of each a face"
         )
+    if compiled and units.device.type == "cpu":
+        keep_memory()
     total = effective_units(units, identity)
     faces = [
         _draw(total[rows], identity.take(rows), scene.take(rows), size, truth, compiled)
