@@ -13,6 +13,10 @@ class UserError(ValueError):
     """A wrong name, path, file or setting, told in one line that says what to do."""
 
 
+class NoRoomError(UserError):
+    """A folder that cannot hold what was to be kept there; work can go on without."""
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
     """The error for a name that is not among the known ones.
 

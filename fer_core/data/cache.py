@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_core import atomic
-from fer_core.errors import UserError
+from fer_core.errors import NoRoomError
 from fer_core.folders import cache_folder
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def built_array(
         The array, read-only and memory-mapped.
 
     Raises:
-        UserError: If the cache folder cannot hold the array.
+        NoRoomError: If the cache folder cannot hold the array.
     """
     folder, target = cache_folder(), cache_folder() / f"{key}.npy"
     found = _load(target)
@@ -96,7 +96,7 @@ def built_array(
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         if need > free:
-            raise UserError(
+            raise NoRoomError(
                 f"{folder}: expected {need / 2**30:.1f} GiB of free space for the store, got {free / 2**30:.1f}; "
                 f"set FER_CACHE to a larger disk, or {otherwise}"
             )
@@ -107,7 +107,7 @@ def built_array(
             array.flush()
             del array
     except OSError as error:
-        raise UserError(
+        raise NoRoomError(
             f"{folder}: expected to write the store there, got: {error.strerror}; set FER_CACHE to a folder that can "
             f"be written, or {otherwise}"
         ) from error

@@ -17,7 +17,7 @@ from fer_core.batch import Batch, ImageFeatures
 from fer_core.data import FaceDataset, Joined, Transform, cache, loading
 from fer_core.engine.processes import Processes
 from fer_core.engine.runtime import autocast, computed
-from fer_core.errors import UserError
+from fer_core.errors import NoRoomError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class Features(Source):
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``, to encode in; features are kept in float32.
 
     Raises:
-        UserError: If the cache folder cannot hold the features.
+        NoRoomError: If the cache folder cannot hold the features.
     """
 
     def __init__(self, pixels: Pixels, clip: Any, patches: bool, precision: str) -> None:
@@ -289,6 +289,9 @@ def encoded(pixels: Pixels, clip: Any, patches: bool, precision: str, drawn: boo
         patches: As of :class:`Features`.
         precision: As of :class:`Features`.
         drawn: Whether training draws frames of this split in each epoch.
+
+    Raises:
+        UserError: If a sample cannot be read, by whichever process.
     """
     if isinstance(pixels.dataset, Joined):
         parts = [encoded(pixels.of(dataset), clip, patches, precision, drawn) for dataset, _ in pixels.dataset.parts]
@@ -298,9 +301,12 @@ def encoded(pixels: Pixels, clip: Any, patches: bool, precision: str, drawn: boo
     try:
         source = (FrameFeatures if drawn else Features)(pixels, clip, patches, precision)
     except UserError as error:
-        failure = str(error)
+        failure = error
     # One process' disk may be full and another's not: on pixels and features they would not train alike.
-    failures = [told for told in pixels.processes.gather(failure) if told is not None]
+    failures = [error for error in pixels.processes.gather(failure) if error is not None]
+    for error in failures:
+        if not isinstance(error, NoRoomError):  # a damaged file, which pixels would not mend
+            raise error
     if not failures:
         return source
     logger.warning("features are not kept, and encoded again in every epoch: %s", failures[0])

@@ -16,7 +16,7 @@ from fer_core.batch import Batch, ImageFeatures
 from fer_core.data import Joined, MemoryDataset, Transform, cache, order
 from fer_core.engine import Processes, Training, sources
 from fer_core.engine.sources import Features, JoinedFeatures, Pixels, encoded
-from fer_core.errors import UserError
+from fer_core.errors import NoRoomError, UserError
 
 TRANSFORM = Transform(8, Tower.mean, Tower.std)
 
@@ -127,7 +127,7 @@ def test_without_room_features_are_encoded_again_in_every_epoch(
         path.unlink()
 
     def full(*_: Any, **__: Any) -> Any:
-        raise UserError("expected 10.0 GiB of free space for the store, got 1.0")
+        raise NoRoomError("expected 10.0 GiB of free space for the store, got 1.0")
 
     monkeypatch.setattr(cache, "built_array", full)
     with caplog.at_level(logging.WARNING):
@@ -135,6 +135,19 @@ def test_without_room_features_are_encoded_again_in_every_epoch(
     assert "features are not kept, and encoded again in every epoch: expected 10.0 GiB" in caplog.text
     assert same(weights(toy), weights(expected))
     assert isinstance(encoded(pixels(), Tower(), False, "fp32"), Pixels)
+
+
+def test_a_sample_that_cannot_be_read_is_no_want_of_room(
+    fresh_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def damaged(*_: Any) -> Any:
+        raise UserError("expected a whole image, got a damaged one")
+
+    monkeypatch.setattr(type(TRAIN), "take", damaged)
+    with caplog.at_level(logging.WARNING), pytest.raises(UserError, match="a damaged one"):
+        encoded(pixels(), Tower(), False, "fp32")
+    assert "features are not kept" not in caplog.text
+    assert not list(fresh_cache.glob("*.npy"))
 
 
 def test_advice_for_want_of_room_is_a_setting_of_training(
@@ -232,7 +245,7 @@ def test_clips_train_on_drawn_frames_with_features_or_without(
     if not room:
 
         def full(*_: Any, **__: Any) -> Any:
-            raise UserError("no room")
+            raise NoRoomError("no room")
 
         monkeypatch.setattr(cache, "built_array", full)
     seen.clear()
