@@ -20,8 +20,10 @@ from fer_core.data import mirror
 from fer_core.data.demo import DemoClip
 
 _LIGHT = (1.0, 0.85, 1.15, 0.7)
-#: What a miniature has besides the official release: a folder of landmarks, a file of descriptions.
-LANDMARKS, DESCRIPTIONS = "landmarks", "descriptions.jsonl"
+#: Folder of a miniature, beside the official release, with a face file for each clip.
+LANDMARKS = "landmarks"
+#: File of a miniature, beside the official release, as ``fer-core describe clips`` writes it.
+DESCRIPTIONS = "descriptions.jsonl"
 
 
 def varied(clips: Sequence[DemoClip], count: int) -> list[DemoClip]:
