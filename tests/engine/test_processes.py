@@ -198,6 +198,7 @@ def test_processes_talk(tmp_path: Path) -> None:
     assert other["other"] == "RuntimeError False: the main process failed: OSError('gone')"
     for told in (main, other):
         assert told["full"] == ["Pixels", "Pixels"]
+        assert told["damaged"] == ["UserError: process 0", "UserError: process 1"]  # on both processes
         assert (told["room"], told["sum"], told["patient"]) == ("Features", 2.0, True)
         assert told["spread"] == {
             "kinds": ["DTensor", "Parameter"], "changed False": [3.0, 4.0, 0.0], "changed True": [4.0, 5.0, 1.0],

@@ -14,7 +14,7 @@ from fer_core.data import Transform, cache
 from fer_core.engine import Processes
 from fer_core.engine.processes import clip_gradients, spread
 from fer_core.engine.sources import Pixels, encoded
-from fer_core.errors import UserError
+from fer_core.errors import NoRoomError, UserError
 
 
 def main() -> None:
@@ -34,19 +34,21 @@ def main() -> None:
             return f"{type(found).__name__} {ran}: {found}"
         return f"nothing {ran}"
 
-    def source_where(full: Callable[[], bool]) -> str:
-        """What stands for a split whose features find no room in some processes."""
+    def source_where(fails: Callable[[], bool], kind: type[UserError] = NoRoomError) -> str:
+        """What stands for a split whose features find no room, or else fail, in some processes."""
         own = cache.built_array
 
         def built(*args: Any) -> Any:
-            if full():
-                raise UserError(f"process {processes.index}: no room")
+            if fails():
+                raise kind(f"process {processes.index}")
             return own(*args)
 
         cache.built_array = built
         try:
             pixels = Pixels(TRAIN, Transform(8, Tower.mean, Tower.std), 16, 0, processes)
             return type(encoded(pixels, Tower(), False, "fp32")).__name__
+        except UserError as error:
+            return f"{type(error).__name__}: {error}"
         finally:
             cache.built_array = own
 
@@ -79,6 +81,9 @@ def main() -> None:
     told["user"] = failing(UserError("the disk is full"))
     told["other"] = failing(OSError("gone"))
     told["full"] = [source_where(lambda place=place: processes.index == place) for place in range(processes.count)]
+    told["damaged"] = [
+        source_where(lambda place=place: processes.index == place, UserError) for place in range(processes.count)
+    ]
     told["room"] = source_where(lambda: False)
     # After all of it they still do the same: a sum says so.
     told["sum"] = processes.sum(torch.ones(())).item()
