@@ -1,7 +1,7 @@
 """How fast faces are drawn, and what a pixel, a part and an action unit cost.
 
 Each figure is the best of several repeats on as many threads as torch has. Faces a second go by the clock, so other
-work on the machine lowers them; milliseconds of processor time hardly change with it.
+work on the machine lowers them; milliseconds of processor time change less with it.
 """
 
 import math

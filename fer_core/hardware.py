@@ -1,4 +1,7 @@
-"""What a run ran on: processor, memory, accelerator, versions, commit. Nothing here names a machine or its user."""
+"""What a run ran on: processor, memory, accelerator, versions, commit. Nothing here names a machine or its user.
+
+And what a run may ask of its machine: a device, and memory that is kept.
+"""
 
 import ctypes
 import os

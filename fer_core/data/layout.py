@@ -34,7 +34,7 @@ class Layout:
         options: Frozen dataclass of the loader's options.
         open: Opens ``(split, root, options)``.
         listing: Reads the lists of ``(split, root, options)`` alone, no pixel.
-        demo: Writes a miniature in exactly the official layout into a folder.
+        demo: Writes a miniature in the official layout into a folder; beside it may lie what is known of drawn clips.
         official: From split to class to the number of samples in the official release, where somebody published it;
             the class ``"total"`` where only the sum is known.
         folds: How many folds a published score is the mean over; None where the data set has none.

@@ -68,7 +68,7 @@ class Method(nn.Module, ABC):
         max_frames: Most frames of a clip that it takes; None if any number goes.
         maps: What it looks at besides pictures, of ``parsing`` and ``landmarks``.
         needs_maps: Whether it refuses samples without these maps.
-        needs_captions: Whether it cannot learn without a description of each sample.
+        needs_captions: Whether no setting lets it learn without descriptions of samples.
     """
 
     name: ClassVar[str]

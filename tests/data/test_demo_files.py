@@ -19,7 +19,7 @@ from fer_core.data import (
     frames,
     mafw,
     stressid,
-)  # fmt: skip
+)
 from fer_core.data.demo import DemoClip
 from fer_core.data.files import ClipFiles
 from fer_core.data.layout import Layout
