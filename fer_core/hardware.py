@@ -23,8 +23,10 @@ _LIBRARIES = {"torch": "torch", "open_clip": "open_clip_torch", "numpy": "numpy"
 
 _KINDS = ("cpu", "cuda", "mps")
 
-# glibc's M_MMAP_MAX and M_TRIM_THRESHOLD (malloc.h): no size gets pages of its own, and none are given back.
-_KEEP = ((-4, 0), (-1, -1))
+# glibc's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD (malloc.h), in bytes. Pieces above 32 MiB, the most that the first
+# takes, still get pages of their own: kept in the heap, up to ten of a size would lie there, since one that was
+# aligned and freed no longer holds the next (glibc 2.36), which a training in the same process cannot afford.
+_KEEP = ((-3, 32 * 2**20), (-1, 512 * 2**20))
 
 
 def best() -> torch.device:
@@ -65,10 +67,10 @@ def computes_bf16(device: torch.device) -> bool:
 
 @cache
 def keep_memory() -> bool:
-    """Has this process keep memory that is freed, for work that takes and frees much of it again and again.
+    """Has this process keep up to 512 MiB that are freed, for work that takes and frees pieces again and again.
 
-    glibc gives what lies free at the end of its heap back to the system, and large pieces at once; the system then
-    hands out new pages, zeroed, one fault each, which can take longer than to fill them.
+    glibc gives what lies free at the end of its heap back to the system; the system then hands out new pages, zeroed,
+    one fault each, which can take longer than to fill them. Pieces above 32 MiB still go back at once.
 
     Returns:
         Whether the C library is one that can be told so.

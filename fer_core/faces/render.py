@@ -76,7 +76,7 @@ def render(
         truth: Whether to give landmarks and parsing maps, too.
         compiled: Whether to run the drawing through ``torch.compile``: slow at the first call of each size, several
             times faster after it. Batches are cut and padded to one length, so it is for many faces: at 64 pixels
-            multiples of 256. On a CPU the process keeps the memory that it takes
+            multiples of 256. On a CPU the process from then on keeps up to 512 MiB that are freed
             (:func:`~fer_core.hardware.keep_memory`).
 
     Returns:
