@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.torch_version import TorchVersion
 
 from fer_core import models
 from fer_core.atomic import replacing
@@ -168,9 +169,9 @@ def save(
         ``path``, ``bytes`` and ``difference``, the largest of an answer to PyTorch's.
 
     Raises:
-        UserError: If the packages for it are missing, the module refuses the arguments or cannot be exported, the file
-            cannot be written, or answers differ by more than :data:`TOLERANCE` (with ``half``
-            :data:`TOLERANCE_OF_HALF`).
+        UserError: If the packages for it are missing or torch is older than 2.9, the module refuses the arguments or
+            cannot be exported, the file cannot be written, or answers differ by more than :data:`TOLERANCE` (with
+            ``half`` :data:`TOLERANCE_OF_HALF`).
     """
     onnx, runtime = _packages()
     stage("1 of 3: PyTorch traces the method")
@@ -214,6 +215,9 @@ def _packages() -> tuple[Any, Any]:
             f"export: expected the packages onnx, onnxscript and onnxruntime, got no {error.name}; "
             "pip install 'fer-core[export]'"
         ) from error
+    # 2.6 and 2.7 refuse a free number of samples, 2.8 takes one branch for all inputs.
+    if torch.__version__ < TorchVersion("2.9"):
+        raise UserError(f"export: expected torch 2.9 or newer, got {torch.__version__}; update torch")
     return onnx, onnxruntime
 
 
@@ -227,7 +231,7 @@ def _traced(
     """The graph as torch's exporter makes it, quiet: its notes are about its own insides."""
     loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx")]
     levels = [each.level for each in loggers]
-    samples = torch.export.Dim("B")
+    samples = torch.export.Dim("B", min=2)  # a graph for one sample would be special; ONNX runs one all the same
     free = {name: {0: samples} if len(tried[name]) != len(value) else None for name, value in example.items()}
     try:
         for each in loggers:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import stirred, tiny_clip
+from torch.torch_version import TorchVersion
 
 from fer_core import cli, exporting, models
 from fer_core.batch import Batch
@@ -16,6 +17,7 @@ from fer_core.predicting import Model
 onnx = pytest.importorskip("onnx", reason="needs the extra export")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
 pytest.importorskip("onnxscript", reason="needs the extra export")
+pytestmark = pytest.mark.skipif(torch.__version__ < (2, 9), reason="torch exports with a free batch size since 2.9")
 
 CLASSES = ("neutral", "fear", "surprise")
 STILLS = ("zero-shot", "cocoop", "lora", "maple", "promptsrc", "les-clip", "mpa-fer")
@@ -103,6 +105,13 @@ def test_what_no_graph_can_have_is_told(tmp_path):
     assert "\x1b" not in str(told.value)
     assert "\n" not in str(told.value)
     assert "data-dependent" in str(told.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_old_torch_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.8.0"))
+    with pytest.raises(UserError, match=r"export: expected torch 2.9 or newer, got 2.8.0; update torch"):
+        exporting.export(built("zero-shot"), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 
 

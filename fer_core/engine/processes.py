@@ -3,7 +3,6 @@
 Hugging Face Accelerate joins them; each has its share of every batch, and together they do what one process would.
 """
 
-import inspect
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.torch_version import TorchVersion
 
 from fer_core.errors import UserError
 
@@ -74,11 +74,12 @@ class Processes:
             trained: Those parameters that are trained.
 
         Raises:
-            UserError: If this torch cannot leave out parameters.
+            UserError: For a torch that leaves out no parameters (2.6), or gives other weights than one process does
+                (2.7 and 2.8).
         """
-        if "ignored_params" not in inspect.signature(fully_shard).parameters:
+        if torch.__version__ < TorchVersion("2.9"):
             raise UserError(
-                f"training.shard: expected torch 2.7 or newer, got {torch.__version__}; update torch, or set "
+                f"training.shard: expected torch 2.9 or newer, got {torch.__version__}; update torch, or set "
                 "training.shard=false"
             )
         kept = {id(parameter) for parameter in trained if parameter.ndim}

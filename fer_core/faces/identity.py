@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from fer_core.faces import draws
 from fer_core.faces.action_units import CODES, intensities
 
 HAIR_COLORS: dict[str, tuple[float, float, float]] = {
@@ -119,11 +120,6 @@ def average(count: int = 1, tone: float = 0.25) -> Identity:
     )  # fmt: skip
 
 
-def _choice(weights: Tensor, generator: torch.Generator) -> Tensor:
-    """One index a row of ``(B, K)`` weights."""
-    return torch.multinomial(weights, 1, generator=generator)[:, 0]
-
-
 def sample(count: int, generator: torch.Generator) -> Identity:
     """Draws people.
 
@@ -145,12 +141,12 @@ def sample(count: int, generator: torch.Generator) -> Identity:
     hair = hair * (1 + old * torch.tensor([-0.7, -0.7, -0.6, -0.7, 8.0, 20.0]))
     eye = torch.tensor([0.36, 0.20, 0.20, 0.13, 0.11]).repeat(count, 1)
     eye = eye * (1 - dark * torch.tensor([0.0, 0.0, 0.8, 0.8, 0.8]))
-    style = _choice(torch.tensor([0.08, 0.20, 0.16, 0.14, 0.13, 0.14, 0.09, 0.06]).repeat(count, 1), generator)
+    style = draws.choose(torch.tensor([0.08, 0.20, 0.16, 0.14, 0.13, 0.14, 0.09, 0.06]).repeat(count, 1), generator)
     # Beards go with short hair here, lipstick with long hair: web captions lean on such regularities, too.
     long_hair = torch.isin(style, torch.tensor([HAIR_STYLES.index(name) for name in ("bob", "long", "fringe")]))
-    beard = _choice(torch.tensor([0.55, 0.18, 0.10, 0.17]).repeat(count, 1), generator) * (~long_hair).long()
+    beard = draws.choose(torch.tensor([0.55, 0.18, 0.10, 0.17]).repeat(count, 1), generator) * (~long_hair).long()
     lipstick = (uniform(count) < 0.4).float() * long_hair.float() * (0.4 + 0.6 * uniform(count))
-    resting_face = _choice(torch.tensor([weight for _, weight, _ in RESTING_FACES]).repeat(count, 1), generator)
+    resting_face = draws.choose(torch.tensor([weight for _, weight, _ in RESTING_FACES]).repeat(count, 1), generator)
     patterns = torch.stack([intensities(units) for _, _, units in RESTING_FACES])
     return Identity(
         form=form,
@@ -158,12 +154,12 @@ def sample(count: int, generator: torch.Generator) -> Identity:
         age=age,
         freckles=(uniform(count) < 0.18).float() * uniform(count) * (1 - tone),
         lipstick=lipstick,
-        hair_color=_choice(hair, generator),
+        hair_color=draws.choose(hair, generator),
         hair_style=style,
-        eye_color=_choice(eye, generator),
+        eye_color=draws.choose(eye, generator),
         beard=beard,
         glasses=(uniform(count) < 0.18).float(),
         resting=patterns[resting_face] * (0.6 + 0.8 * uniform(count, 1)),
         resting_face=resting_face,
-        texture=torch.randint(0, 2**31, (count,), generator=generator),
+        texture=draws.seeds(count, generator),
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from fer_core.faces import draws
+
 #: The mean scale of views as sets draw them, which is cropped to the face. Methods trained on them know no other.
 CROP = 1.36
 OCCLUSIONS: tuple[str, ...] = ("none", "hand", "mask")
@@ -108,9 +110,8 @@ def sample(count: int, generator: torch.Generator, variety: float = 1.0) -> Scen
     often = lambda share: (uniform(count) < share * variety).float()  # noqa: E731
     top = 0.08 + 0.84 * uniform(count, 1) + 0.18 * (uniform(count, 3) - 0.5)
     bottom = top * (0.65 + 0.5 * uniform(count, 1))
-    occlusion = torch.multinomial(
-        torch.tensor([1.0 - 0.08 * variety, 0.05 * variety, 0.03 * variety]).repeat(count, 1), 1, generator=generator
-    )[:, 0]
+    kinds = torch.tensor([1.0 - 0.08 * variety, 0.05 * variety, 0.03 * variety])
+    occlusion = draws.choose(kinds.repeat(count, 1), generator)
     masks = torch.tensor([[0.55, 0.72, 0.82], [0.92, 0.93, 0.93], [0.12, 0.12, 0.13]])
     light = torch.stack([1.3 * around(count), -0.45 + 0.7 * around(count)], 1)
     return Scene(
@@ -133,5 +134,5 @@ def sample(count: int, generator: torch.Generator, variety: float = 1.0) -> Scen
         noise=variety * 0.04 * uniform(count) ** 2,
         grey=often(0.15),
         jpeg=(often(0.4) * (30 + 60 * uniform(count))).long(),
-        seed=torch.randint(0, 2**31, (count,), generator=generator),
+        seed=draws.seeds(count, generator),
     )
