@@ -17,7 +17,7 @@ from fer_core.predicting import Model
 onnx = pytest.importorskip("onnx", reason="needs the extra export")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
 pytest.importorskip("onnxscript", reason="needs the extra export")
-pytestmark = pytest.mark.skipif(torch.__version__ < (2, 9), reason="torch exports with a free batch size since 2.9")
+pytestmark = pytest.mark.skipif(torch.__version__ < TorchVersion("2.9"), reason="export needs torch 2.9")
 
 CLASSES = ("neutral", "fear", "surprise")
 STILLS = ("zero-shot", "cocoop", "lora", "maple", "promptsrc", "les-clip", "mpa-fer")

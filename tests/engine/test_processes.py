@@ -19,7 +19,7 @@ from fer_core import config, engine
 from fer_core.engine import Processes
 from fer_core.errors import UserError
 
-pytestmark = pytest.mark.skipif(torch.__version__ < (2, 9), reason="spreading weights needs torch 2.9")
+pytestmark = pytest.mark.skipif(torch.__version__ < TorchVersion("2.9"), reason="spreading weights needs torch 2.9")
 
 HELPERS = Path(__file__).parent.parent / "helpers"
 TOY = HELPERS / "toy.py"
