@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fer_core import experiments, metrics, metrics_subjects, records
-from fer_core.errors import UserError, unknown
+from fer_core.errors import UserError
 from fer_core.metrics import Interval
 from fer_core.metrics_subjects import Gain
 from fer_core.records import Record
@@ -109,35 +109,18 @@ def gain(first: str, second: str, folder: Path | str | None = None, profile: str
         folder: As of :func:`current`.
         profile: Of both, such as ``paper``.
     """
-    return _gain([current(name, profile, folder=folder) for name in (first, second)])
+    return gain_of_records(*(current(name, profile, folder=folder) for name in (first, second)))
 
 
-def gain_of_rows(
-    experiment: str, ablation: str, first: str, second: str, folder: Path | str | None = None
-) -> Gain | None:
-    """What one row of an ablation gains over another in WAR, by their current records; None where a side has none.
+def gain_of_records(first: Sequence[Record], second: Sequence[Record]) -> Gain | None:
+    """As :func:`paired`, of those records that keep predictions; None where a side has no seed with all folds of both.
 
     Args:
-        experiment: Name of the experiment.
-        ablation: Name of one of its ablations.
-        first: Title of a row.
-        second: Title of another.
-        folder: As of :func:`current`.
-
-    Raises:
-        UserError: If the experiment, its ablation or a row is not known.
+        first: Records of one experiment with one choice of settings.
+        second: Records of another on the same data.
     """
-    known = experiments.load(experiment).ablations
-    if ablation not in known:
-        raise unknown(f"ablation of {experiment}", ablation, known)
-    rows = known[ablation].rows
-    sides = []
-    for title in (first, second):
-        if title not in rows:
-            raise unknown(f"row of {experiment}:{ablation}", title, rows)
-        name = rows[title] if isinstance(rows[title], str) else experiment
-        sides.append(current(name, known[ablation].profile, known[ablation].settings(title), folder))
-    return _gain(sides)
+    one, two = ([record for record in found if record.predictions is not None] for found in (first, second))
+    return paired(one, two) if all(_by_seed(one, two)) else None  # a cross-validation may be under way
 
 
 def difference(
@@ -211,11 +194,6 @@ def gain_of_people(
 def _joined(found: Sequence[Mapping[str, float]]) -> dict[tuple[int, str], float]:
     """Scores of the people of several data sets, by the data set's place and who."""
     return {(place, who): value for place, each in enumerate(found) for who, value in each.items()}
-
-
-def _gain(sides: Iterable[Sequence[Record]]) -> Gain | None:
-    one, two = ([record for record in found if record.predictions is not None] for found in sides)
-    return paired(one, two) if all(_by_seed(one, two)) else None  # a cross-validation may be under way
 
 
 def _by_seed(first: Sequence[Record], second: Sequence[Record]) -> list[dict[int, list[Record]]]:

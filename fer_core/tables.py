@@ -17,13 +17,15 @@ from typing import Any, Literal
 from fer_core import comparing, experiments, published, records, table_definitions
 from fer_core.data.layout import LAYOUTS
 from fer_core.errors import unknown
+from fer_core.metrics_subjects import Gain
 from fer_core.published import Published
 from fer_core.records import Record
 from fer_core.table_contents import DEFINITIONS
 from fer_core.table_definitions import Column, Definition, Ours, Theirs
 
 __all__ = [
-    "Cell", "Column", "Definition", "Ours", "Row", "Table", "Theirs", "build", "caption", "fill", "names", "runs",
+    "Cell", "Column", "Definition", "Ours", "Row", "Table", "Theirs", "build", "caption", "fill", "gain", "names",
+    "runs",
 ]  # fmt: skip
 
 # The scores of records that published metrics are compared with; accuracy is what WAR is.
@@ -131,6 +133,36 @@ def runs(name: str, profile: str = "full") -> list[tuple[str, dict[str, Any]]]:
         if _exists(experiment, profile) and (experiment, settings) not in found:
             found.append((experiment, settings))
     return found
+
+
+def gain(name: str, column: str, first: str, second: str, records_dir: Path | str | None = None) -> Gain | None:
+    """What one row of ours gains over another in a column of WAR; None where a side has no records.
+
+    Args:
+        name: One of :func:`names`.
+        column: Key of one of its columns of WAR, such as ``war``.
+        first: Title of a row.
+        second: Title of another.
+        records_dir: As of :func:`build`.
+
+    Returns:
+        As of :func:`fer_core.comparing.paired`, of the current records.
+
+    Raises:
+        UserError: If the table has no such row of ours, or no such column of WAR.
+    """
+    definition = _definition(name)
+    columns = {each.key: each for each in definition.columns if each.score == "war"}
+    rows = {row.title or row.method: row for row in definition.rows if isinstance(row, Ours)}
+    if column not in columns:
+        raise unknown(f"column of WAR of {name}", column, columns)
+    sides = []
+    for title in (first, second):
+        if title not in rows:
+            raise unknown(f"row of {name}", title, rows)
+        experiment, settings = _asked(rows[title], columns[column])
+        sides.append(comparing.current(experiment, rows[title].profile, settings, records_dir))
+    return comparing.gain_of_records(*sides)
 
 
 def _asked(row: Ours, column: Column) -> tuple[str, dict[str, Any]]:

@@ -195,19 +195,3 @@ def test_a_gain_needs_both_sides(tmp_path):
     records.write(record(drawn(0.8, 1), name="zero-shot-ferplus"), tmp_path)
     found = comparing.gain("coop-ferplus", "zero-shot-ferplus", tmp_path)
     assert found.interval.value == pytest.approx(np.mean(drawn(0.8, 1)) - np.mean(drawn(0.5, 0)))
-
-
-def test_rows_of_an_ablation_are_compared_by_their_titles(tmp_path):
-    name = "les-clip-facs-still-8"
-    rows = experiments.load(name).ablations["parts"]
-    titles = ("discrimination, hybrid loss", "all three (LES-CLIP)")
-    right = {title: drawn(0.4 + 0.3 * place, place) for place, title in enumerate(titles)}
-    assert comparing.gain_of_rows(name, "parts", *titles, tmp_path) is None
-    for title in titles:
-        records.write(record(right[title], name=name, overrides=rows.settings(title)), tmp_path)
-    found = comparing.gain_of_rows(name, "parts", *titles, tmp_path)
-    assert found.interval.value == pytest.approx(np.mean(right[titles[1]]) - np.mean(right[titles[0]]))
-    with pytest.raises(UserError, match="row of les-clip-facs-still-8:parts"):
-        comparing.gain_of_rows(name, "parts", "all", titles[1], tmp_path)
-    with pytest.raises(UserError, match="ablation of les-clip-facs-still-8"):
-        comparing.gain_of_rows(name, "part", *titles, tmp_path)

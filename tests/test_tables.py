@@ -13,7 +13,7 @@ from fer_core import experiments, published, records, table_formats, tables
 from fer_core.errors import UserError
 from fer_core.experiments import running
 from fer_core.published import Published
-from fer_core.records import Record
+from fer_core.records import Predicted, Record
 from fer_core.tables import Column, Definition, Ours, Theirs
 
 WAR = Column("war", "WAR", "ferplus", "war")
@@ -191,6 +191,58 @@ def test_an_ablation_is_a_table(tmp_path):
     assert f"{common} --set model.discrimination=false" in table.rows[1].cells[0].note
     with pytest.raises(UserError, match="did you mean 'les-clip-facs-still-8:parts'"):
         tables.build("les-clip-facs-still-8:part")
+
+
+def write_right(folder, name, overrides, right):
+    """Writes a record with these settings whose predictions are right where ``right`` says so."""
+    labels = np.arange(len(right)) % 4
+    config = experiments.resolve(experiments.load(name).settings("full", overrides))
+    said = Predicted(labels, np.where(right, labels, (labels + 1) % 4), None).plain()
+    write(
+        folder, right.mean(), name=name, overrides=overrides, variant=records.variant_name(overrides), config=config,
+        config_digest=running.digest(config), predictions=said,
+    )  # fmt: skip
+
+
+ACROSS = {
+    "train_on.dataset": "facs-clip-7", "train_on.frames": 4, "train_on.limit.train": 840, "training.evaluate_every": 4,
+}  # fmt: skip
+TAUGHT = {"model.description_weight": 0.5, **ACROSS}
+PARTS = {"data.limit.train": 2000, "training.evaluate_every": 5}
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "name", "first", "second"),
+    [
+        (
+            "les-clip-facs-still-8:parts", "war", "les-clip-facs-still-8",
+            ("discrimination, hybrid loss", {**PARTS, "model.experts": "none"}), ("all three (LES-CLIP)", PARTS),
+        ),
+        (
+            "clips-facs-across", "war_facs-clip-11", "fine-cliper-facs-clip-11",
+            ("fine-cliper, taught by descriptions, class words masked", TAUGHT),
+            ("fine-cliper, taught by descriptions", {**TAUGHT, "model.masked": False}),
+        ),
+    ],
+)  # fmt: skip
+def test_a_gain_is_of_the_rows_and_the_column_that_are_named(table, column, name, first, second, tmp_path):
+    right = [np.random.default_rng(seed).random(40) < share for seed, share in enumerate((0.4, 0.7, 0.9))]
+    write_right(tmp_path, name, first[1], right[0])
+    assert tables.gain(table, column, first[0], second[0], tmp_path) is None
+    write_right(tmp_path, name, second[1], right[1])
+    write_right(tmp_path, name, {}, right[2])  # settings that neither row has
+    found = tables.gain(table, column, first[0], second[0], tmp_path)
+    assert found.interval.value == pytest.approx(right[1].mean() - right[0].mean())
+
+
+def test_a_gain_that_no_table_has_is_named():
+    rows = ("discrimination, hybrid loss", "all three (LES-CLIP)")
+    with pytest.raises(UserError, match="table 'les-clip-facs-still-8:part'"):
+        tables.gain("les-clip-facs-still-8:part", "war", *rows)
+    with pytest.raises(UserError, match="row of les-clip-facs-still-8:parts 'all'"):
+        tables.gain("les-clip-facs-still-8:parts", "war", "all", rows[1])
+    with pytest.raises(UserError, match="column of WAR of les-clip-facs-still-8:parts 'uar'"):
+        tables.gain("les-clip-facs-still-8:parts", "uar", *rows)
 
 
 def test_what_was_not_run_says_how_to_run_it_and_what_it_needs(tmp_path):
