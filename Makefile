@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --quiet --constraint constraints.txt \
     --no-compile --editable
-# pip compiles one file after the other. Files that this Python cannot compile are some libraries' own affair.
-COMPILE := $(BIN)/python -m compileall -q -q -j $(JOBS) $(VENV)/lib || true
+# pip compiles one file after the other. Files that this Python cannot compile, or warns of, are some libraries' own affair.
+COMPILE := $(BIN)/python -W ignore -m compileall -q -q -j $(JOBS) $(VENV)/lib || true
 LARGEST := 1048576
 
 .DEFAULT_GOAL := help
