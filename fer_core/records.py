@@ -49,7 +49,7 @@ class Record:
         history: One mapping an epoch.
         trainable_parameters: Number of values that training changes.
         flops: Floating-point operations of one sample's forward pass.
-        seconds: Wall-clock seconds of each phase, and ``total``.
+        seconds: Wall-clock seconds of each phase, and ``total``; interrupted runs that this one went on from included.
         peak_memory: Bytes.
         hardware: What it ran on.
         versions: Python and libraries.

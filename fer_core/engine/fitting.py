@@ -49,6 +49,7 @@ class Fit:
             and ``images_per_second``.
         selected_epoch: The ``epoch`` of the row whose weights were kept.
         seconds: Wall-clock time of everything, interrupted runs included.
+        earlier: The share of it that fell to runs before this one, which were interrupted.
         phases: Wall-clock seconds of ``features`` (encoding once), ``prepare``, ``training`` and ``evaluation``.
         images_per_second: Training samples a second over all epochs; 0 where nothing was trained.
         peak_memory: Bytes: of the device since the start of training on CUDA, else the whole process' so far.
@@ -59,6 +60,7 @@ class Fit:
     history: list[dict[str, Any]]
     selected_epoch: int
     seconds: float
+    earlier: float
     phases: dict[str, float]
     images_per_second: float
     peak_memory: int
@@ -354,6 +356,7 @@ def fit(
         history=state.history,
         selected_epoch=state.selected,
         seconds=state.total + time.perf_counter() - trainer.keeper.started,
+        earlier=state.total,
         phases=state.phases,
         images_per_second=trained * len(train) / seconds if seconds else 0.0,
         peak_memory=runtime.peak_memory(used),

@@ -34,6 +34,7 @@ class Outcome:
         history: As ``Fit.history``; means over all methods trained, seconds and samples being sums.
         selected_epoch: As ``Fit.selected_epoch``.
         phases: Wall-clock seconds by name.
+        earlier: As ``Fit.earlier``; the sum over all methods trained.
         peak_memory: As ``Fit.peak_memory``.
         trainable: Number of values that training, or adaptation in its place, has changed in each method.
         personal: Of a test-time method, what came of it.
@@ -44,6 +45,7 @@ class Outcome:
     history: list[dict[str, Any]]
     selected_epoch: int
     phases: dict[str, float]
+    earlier: float
     peak_memory: int
     trainable: int
     personal: personalising.Personal | None = None
@@ -103,7 +105,9 @@ def _train(settings: Settings, splits: Splits, resources: Resources) -> Outcome:
     )  # fmt: skip
     assert fit.test is not None
     trainable = sum(each.numel() for each in method.parameters() if each.requires_grad)
-    outcome = Outcome(method, fit.test, fit.history, fit.selected_epoch, fit.phases, fit.peak_memory, trainable)
+    outcome = Outcome(
+        method, fit.test, fit.history, fit.selected_epoch, fit.phases, fit.earlier, fit.peak_memory, trainable
+    )
     if settings.source is None:
         return outcome
     personal = personalising.personalise(
@@ -137,7 +141,8 @@ def _leave_one_out(settings: Settings, splits: Splits, resources: Resources) -> 
     phases = {name: sum(each.phases[name] for each in found) for name in found[-1].phases}
     return replace(
         found[-1], predictions=predictions, history=_means([each.history for each in found]), phases=phases,
-        peak_memory=max(each.peak_memory for each in found), personal=personal,
+        earlier=sum(each.earlier for each in found), peak_memory=max(each.peak_memory for each in found),
+        personal=personal,
     )  # fmt: skip
 
 

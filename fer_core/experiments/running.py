@@ -247,7 +247,7 @@ def run(
         history=told.history,
         trainable_parameters=told.trainable,
         flops=measuring.flops(told.method, sample),
-        seconds=clock.seconds(told.phases),
+        seconds=clock.seconds(told.phases, told.earlier),
         peak_memory=told.peak_memory,
         hardware=hardware.describe(target),
         versions=hardware.versions(),
@@ -287,8 +287,8 @@ class _Clock:
         yield
         self.phases[name] = time.perf_counter() - start
 
-    def seconds(self, further: Mapping[str, float]) -> dict[str, float]:
-        phases = {**self.phases, **further, "total": time.perf_counter() - self.start}
+    def seconds(self, further: Mapping[str, float], earlier: float) -> dict[str, float]:
+        phases = {**self.phases, **further, "total": earlier + time.perf_counter() - self.start}
         return {name: round(seconds, 3) for name, seconds in phases.items()}
 
 

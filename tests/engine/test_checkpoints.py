@@ -113,8 +113,10 @@ def test_a_stopped_training_ends_with_the_same_bits(
     whole, expected = fitted(settings, None)
     path = tmp_path / "c.safetensors"
     before = signal.getsignal(signal.SIGTERM)
+    start = time.perf_counter()
     with pytest.raises(Stopped, match=r"stopped by SIGTERM after epoch .*goes on from there") as caught:
         fitted(settings, path, method=stopping(after))
+    stopped = time.perf_counter() - start
     assert caught.value.by == "SIGTERM"
     assert signal.getsignal(signal.SIGTERM) is before
     toy, fit = fitted(settings, path)
@@ -125,6 +127,8 @@ def test_a_stopped_training_ends_with_the_same_bits(
         for key in ("epoch", "losses", "lr", "validation", "test"):
             assert one[key] == other[key]
     assert fit.phases["training"] == pytest.approx(sum(row["seconds"] for row in fit.history))
+    assert 0 < fit.earlier < stopped
+    assert fit.earlier < fit.seconds
 
 
 def test_stops_while_it_evaluates(fresh_cache: Path, tmp_path: Path) -> None:

@@ -69,6 +69,14 @@ def test_a_record_says_what_ran(method, run, ferplus, tmp_path):
     assert path.name.startswith("smoke-seed0-backbone=embedded_random-")
 
 
+def test_the_total_counts_the_runs_that_were_interrupted(run, monkeypatch):
+    fit = engine.fit
+    monkeypatch.setattr(
+        engine, "fit", lambda *values, **names: dataclasses.replace(fit(*values, **names), earlier=1000.0)
+    )
+    assert 1000 < run().seconds["total"] < 2000
+
+
 def test_test_chosen_is_the_best_epoch_on_test_and_the_rule_is_another(run):
     record = run(overrides={"training.epochs": 4, "training.lr": 0.05})
     scores = [row["test"]["war"] for row in record.history]
