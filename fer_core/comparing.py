@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fer_core import experiments, metrics, metrics_subjects, records
-from fer_core.errors import UserError
+from fer_core.errors import UserError, unknown
 from fer_core.metrics import Interval
 from fer_core.metrics_subjects import Gain
 from fer_core.records import Record
@@ -54,7 +54,9 @@ def with_settings(found: Iterable[Record], experiment: str, profile: str, overri
     return [record for record in found if fits(record)]
 
 
-def paired(first: Sequence[Record], second: Sequence[Record], seed: int = 0) -> Gain:
+def paired(
+    first: Sequence[Record], second: Sequence[Record], seed: int = 0, classes: Sequence[str] | None = None
+) -> Gain:
     """How much more often the second experiment is right, on the same samples, over all seeds of both.
 
     A person counts by the mean of their samples, where the data set says who is who, as pictures of one person are
@@ -65,13 +67,15 @@ def paired(first: Sequence[Record], second: Sequence[Record], seed: int = 0) -> 
         first: Records of one experiment, any number of seeds, each with all folds.
         second: Records of another, on the same data; seeds are compared one by one where they are the same.
         seed: Of the draws of sign flips.
+        classes: Only test samples of these classes; all by default.
 
     Returns:
         The mean gain in WAR with its interval over people (or samples) and seeds, who gains and who loses, and the
         p-value of an exact or random sign-flip test (:func:`fer_core.metrics_subjects.gain`).
 
     Raises:
-        UserError: If a side has no records, or no seed with all folds, or they are not of the same samples.
+        UserError: If a side has no records, or no seed with all folds, or they are not of the same samples, or the data
+            set has no such class.
     """
     if not first or not second:
         raise UserError("expected records on both sides, got none on one; run its experiment first")
@@ -85,11 +89,12 @@ def paired(first: Sequence[Record], second: Sequence[Record], seed: int = 0) -> 
                 f"expected records of the same samples, got those of {', '.join(sorted({r.dataset for r in each}))} "
                 f"with {len({record.fingerprint for record in each})} fingerprints; run the older ones again"
             )
-    one, two = (np.stack([_right(runs) for runs in side.values()]) for side in sides)
-    known = [record.predicted.subjects for record in next(iter(sides[0].values()))]
-    subjects = [each for each in known if each is not None]
-    if len(subjects) == len(known):
-        people, place = np.unique(np.concatenate(subjects), return_inverse=True)
+    shown = next(iter(sides[0].values()))
+    counted = np.concatenate([_of(classes, record) for record in shown])
+    one, two = (np.stack([_right(runs)[counted] for runs in side.values()]) for side in sides)
+    subjects = [each for record in shown if (each := record.predicted.subjects) is not None]
+    if len(subjects) == len(shown):
+        people, place = np.unique(np.concatenate(subjects)[counted], return_inverse=True)
         counts = np.bincount(place, minlength=len(people))
         one, two = (
             np.stack([np.bincount(place, weights=right) / counts for right in side]) for side in (one, two)
@@ -109,18 +114,22 @@ def gain(first: str, second: str, folder: Path | str | None = None, profile: str
         folder: As of :func:`current`.
         profile: Of both, such as ``paper``.
     """
-    return gain_of_records(*(current(name, profile, folder=folder) for name in (first, second)))
+    one, two = (current(name, profile, folder=folder) for name in (first, second))
+    return gain_of_records(one, two)
 
 
-def gain_of_records(first: Sequence[Record], second: Sequence[Record]) -> Gain | None:
+def gain_of_records(
+    first: Sequence[Record], second: Sequence[Record], classes: Sequence[str] | None = None
+) -> Gain | None:
     """As :func:`paired`, of those records that keep predictions; None where a side has no seed with all folds of both.
 
     Args:
         first: Records of one experiment with one choice of settings.
         second: Records of another on the same data.
+        classes: As of :func:`paired`.
     """
     one, two = ([record for record in found if record.predictions is not None] for found in (first, second))
-    return paired(one, two) if all(_by_seed(one, two)) else None  # a cross-validation may be under way
+    return paired(one, two, classes=classes) if all(_by_seed(one, two)) else None  # a cross-validation may be under way
 
 
 def difference(
@@ -211,6 +220,17 @@ def _by_seed(first: Sequence[Record], second: Sequence[Record]) -> list[dict[int
 def _fold_first(fold: int | None) -> int:
     """A fold's place; records without one come before those with."""
     return -1 if fold is None else fold
+
+
+def _of(classes: Sequence[str] | None, record: Record) -> np.ndarray:
+    """``(N,)`` whether a test sample is of one of some classes, or of any where none are named."""
+    if classes is None:
+        return np.ones(len(record.predicted.labels), dtype=bool)
+    known = record.metrics["classes"]
+    for name in classes:
+        if name not in known:
+            raise unknown(f"class of {record.dataset}", name, known)
+    return np.isin(record.predicted.labels, [known.index(name) for name in classes])
 
 
 def _right(runs: Sequence[Record]) -> np.ndarray:

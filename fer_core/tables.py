@@ -135,7 +135,14 @@ def runs(name: str, profile: str = "full") -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def gain(name: str, column: str, first: str, second: str, records_dir: Path | str | None = None) -> Gain | None:
+def gain(
+    name: str,
+    column: str,
+    first: str,
+    second: str,
+    records_dir: Path | str | None = None,
+    classes: Sequence[str] | None = None,
+) -> Gain | None:
     """What one row of ours gains over another in a column of WAR; None where a side has no records.
 
     Args:
@@ -144,12 +151,13 @@ def gain(name: str, column: str, first: str, second: str, records_dir: Path | st
         first: Title of a row.
         second: Title of another.
         records_dir: As of :func:`build`.
+        classes: Only test samples of these classes; all by default.
 
     Returns:
         As of :func:`fer_core.comparing.paired`, of the current records.
 
     Raises:
-        UserError: If the table has no such row of ours, or no such column of WAR.
+        UserError: If the table has no such row of ours, or no such column of WAR, or its data set no such class.
     """
     definition = _definition(name)
     columns = {each.key: each for each in definition.columns if each.score == "war"}
@@ -162,7 +170,8 @@ def gain(name: str, column: str, first: str, second: str, records_dir: Path | st
             raise unknown(f"row of {name}", title, rows)
         experiment, settings = _asked(rows[title], columns[column])
         sides.append(comparing.current(experiment, rows[title].profile, settings, records_dir))
-    return comparing.gain_of_records(*sides)
+    one, two = sides
+    return comparing.gain_of_records(one, two, classes)
 
 
 def _asked(row: Ours, column: Column) -> tuple[str, dict[str, Any]]:

@@ -105,6 +105,24 @@ def test_people_are_drawn_where_the_record_knows_them():
     assert alone.interval.value == pytest.approx(found.interval.value)
 
 
+def test_samples_of_some_classes_alone():
+    subjects, first, second = (np.arange(40) // 10).tolist(), drawn(0.4, 0), drawn(0.7, 1)
+    of = np.isin(LABELS, [1, 3])
+
+    def told(right):
+        one = record(right, subjects=subjects)
+        return dataclasses.replace(one, metrics={**one.metrics, "classes": ["a", "b", "c", "d"]})
+
+    found = comparing.paired([told(first)], [told(second)], classes=["d", "b"])
+    people = [
+        np.array([[right[of][place : place + 5].mean() for place in range(0, 20, 5)]]) for right in (first, second)
+    ]
+    assert found == metrics_subjects.gain(*people, same_seeds=True)
+    assert found != comparing.paired([told(first)], [told(second)])
+    with pytest.raises(UserError, match="unknown class of ferplus 'e'"):
+        comparing.paired([told(first)], [told(second)], classes=["a", "e"])
+
+
 def test_the_folds_of_a_seed_are_one_test_of_all_their_samples():
     def folds(side, seed, subjects=None):
         return [record(right, seed, fold=fold, fingerprint=f"f{fold}", subjects=subjects) for fold, right in side]

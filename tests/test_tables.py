@@ -233,6 +233,8 @@ def test_a_gain_is_of_the_rows_and_the_column_that_are_named(table, column, name
     write_right(tmp_path, name, {}, right[2])  # settings that neither row has
     found = tables.gain(table, column, first[0], second[0], tmp_path)
     assert found.interval.value == pytest.approx(right[1].mean() - right[0].mean())
+    with pytest.raises(UserError, match=r"unknown class of facs-.*'joy'"):
+        tables.gain(table, column, first[0], second[0], tmp_path, classes=["joy"])
 
 
 def test_a_gain_that_no_table_has_is_named():
