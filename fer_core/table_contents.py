@@ -297,6 +297,7 @@ DEFINITIONS = (
             Ours("emo-clip", title="emo-clip"),
             Ours("emo-clip", title="emo-clip, class words masked", overrides=(("model.masked", True),)),
             Ours("fine-cliper"),
+            Ours("fine-cliper", title="fine-cliper, positive texts alone", overrides=(("model.texts", "positive"),)),
             *(
                 Ours("fine-cliper", title=f"fine-cliper, taught by descriptions{also}", overrides=overrides)
                 for also, overrides in (
