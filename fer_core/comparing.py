@@ -127,6 +127,9 @@ def gain_of_records(
         first: Records of one experiment with one choice of settings.
         second: Records of another on the same data.
         classes: As of :func:`paired`.
+
+    Raises:
+        UserError: If the records are not of the same samples, or the data set has no such class.
     """
     one, two = ([record for record in found if record.predictions is not None] for found in (first, second))
     return paired(one, two, classes=classes) if all(_by_seed(one, two)) else None  # a cross-validation may be under way
