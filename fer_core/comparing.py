@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fer_core import experiments, metrics, metrics_subjects, records
+from fer_core.data import facs
 from fer_core.errors import UserError, unknown
 from fer_core.metrics import Interval
 from fer_core.metrics_subjects import Gain
@@ -63,9 +64,12 @@ def paired(
     alike. Where it does not, each sample counts as a person would. The test samples of all folds of a seed count
     together; a seed that lacks a fold of the others does not count.
 
+    Samples are known to be the same by the fingerprint of all splits; rendered test samples by their generator's
+    version and their limit, whatever was trained on and however many frames were shown of a clip.
+
     Args:
         first: Records of one experiment, any number of seeds, each with all folds.
-        second: Records of another, on the same data; seeds are compared one by one where they are the same.
+        second: Records of another, of the same test samples; seeds are compared one by one where they are the same.
         seed: Of the draws of sign flips.
         classes: Only test samples of these classes; all by default.
 
@@ -84,7 +88,7 @@ def paired(
         folds = ", ".join(str(fold) for fold in sorted({record.fold for record in (*first, *second)}, key=_fold_first))
         raise UserError(f"expected a seed with the folds {folds} on both sides, got none on one; run those that lack")
     for each in zip(*(runs for side in sides for runs in side.values()), strict=True):
-        if len({(record.dataset, record.fingerprint) for record in each}) > 1:
+        if len({_samples(record) for record in each}) > 1:
             raise UserError(
                 f"expected records of the same samples, got those of {', '.join(sorted({r.dataset for r in each}))} "
                 f"with {len({record.fingerprint for record in each})} fingerprints; run the older ones again"
@@ -223,6 +227,15 @@ def _by_seed(first: Sequence[Record], second: Sequence[Record]) -> list[dict[int
 def _fold_first(fold: int | None) -> int:
     """A fold's place; records without one come before those with."""
     return -1 if fold is None else fold
+
+
+def _samples(record: Record) -> tuple[Any, ...]:
+    """What tells whether two records are of the same test samples; see :func:`paired`."""
+    if record.dataset not in facs.names():
+        return record.dataset, record.fingerprint
+    limit = record.config["data"].get("limit")
+    own = limit.get(record.split) if isinstance(limit, Mapping) else limit
+    return record.dataset, record.config["faces"], own
 
 
 def _of(classes: Sequence[str] | None, record: Record) -> np.ndarray:

@@ -174,6 +174,20 @@ def test_other_samples_and_missing_sides_are_refused():
         comparing.paired([one], [])
 
 
+def test_rendered_test_samples_are_the_same_whatever_was_trained_on_and_shown():
+    name = "fine-cliper-facs-clip-7"
+    first, second = drawn(0.4, 0), drawn(0.7, 1)
+    one = record(first, name=name)
+    for changed in ({"data.frames": 1}, {"data.limit": {"train": 56}}, {"train_on.dataset": "facs-clip-11"}):
+        other = record(second, name=name, overrides=changed, fingerprint="other")
+        assert comparing.paired([one], [other]).interval.value == pytest.approx(second.mean() - first.mean())
+    fewer = record(second, name=name, overrides={"data.limit": {"test": 40}}, fingerprint="other")
+    older = dataclasses.replace(one, config={**one.config, "faces": one.config["faces"] - 1})
+    for other in (fewer, older):
+        with pytest.raises(UserError, match="expected records of the same samples"):
+            comparing.paired([one], [other])
+
+
 def test_only_todays_records_with_the_asked_settings_count(tmp_path):
     longer = {"model.context_length": 2}
     for each in (
