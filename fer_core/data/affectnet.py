@@ -48,6 +48,9 @@ _LIST_FOLDERS = ("Manually_Annotated_file_lists", ".")
 _IMAGE_FOLDERS = (
     "Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images", "Manually_Annotated",
 )  # fmt: skip
+#: A photograph of the first release's validation list that is an empty file; copying it again does not help. The second
+#: release does not have it.
+EMPTY = "103/29a31ebf1567693f4644c8ba3476ca9a72ee07fe67a5860d98707a0a.jpg"
 _CODES = 2**15  # far more than there are labels, but an int16 holds them
 _CODE_BYTES = 4096  # an annotation holds one number or one short text
 _RESTORE = "restore the official file"
@@ -73,7 +76,8 @@ def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
             reader = csv.reader(file)
             for row in reader:
                 where = f"{path.name}, line {reader.line_num}"
-                if row == [] or (reader.line_num == 1 and tuple(row) == COLUMNS):
+                # Some copies of the lists have a number sign before the header.
+                if row == [] or (reader.line_num == 1 and (row[0].removeprefix("#"), *row[1:]) == COLUMNS):
                     continue
                 if len(row) != len(COLUMNS):
                     raise UserError(f"{where}: expected {len(COLUMNS)} columns, got {len(row)}; {_RESTORE}")
@@ -108,11 +112,18 @@ def _from_lists(folder: Path, name: str, split: str, options: AffectnetOptions) 
         label = labels.decode(f"{name}/csv", row[COLUMNS.index("expression")], where)
         if label is not None:
             place, box = f"{images}/{files.relative(row[0], where)}", _box(row, where)
+            if row[0] == EMPTY and not _has_bytes(folder / place):
+                logger.info("%s: %s is left out, as the release has it as an empty file", where, row[0])
+                continue
             if (place, box) in seen:
                 raise UserError(f"{where}: expected each face once, got {row[0]!r} again; {_RESTORE}")
             seen.add((place, box))
             entries.append(Entry(place, label, box=box if options.crop else None))
     return entries
+
+
+def _has_bytes(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _codes(folder: Path) -> tuple[list[str], np.ndarray]:
@@ -224,7 +235,8 @@ def demo(root: Path, faces: DemoFaces) -> None:
 
 
 # Manually annotated training images by class, as public code for AffectNet counts them; the validation set has 500 of
-# each. Read-me files of the second release give 287,651 training images, too (and 3,999 for validation).
+# each but contempt, of which one is an empty file. Read-me files of the second release give 287,651 training images,
+# too, and 3,999 for validation.
 _TRAINED: dict[str, int] = dict(
     zip(CLASSES, (74_874, 134_415, 25_459, 14_090, 6_378, 3_803, 24_882, 3_750), strict=True)
 )
@@ -258,7 +270,7 @@ AffectNet/                                     second release: cropped, with .np
             # Of our validation split nothing is official: "train" counts the official training set, both together.
             official={
                 "train": {label: _TRAINED[label] for label in _classes(name)},
-                "test": dict.fromkeys(_classes(name), 500),
+                "test": {label: 499 if label == "contempt" else 500 for label in _classes(name)},
             },
         )
     )

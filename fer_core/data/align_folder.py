@@ -138,6 +138,8 @@ def _items(source: Path, target: Path, clips: bool) -> dict[str, str]:
     made_of: dict[str, str] = {}
     for path in frames.media_below(source, clips):
         pure = PurePosixPath(path)
+        if _surrogates(path):
+            raise UserError(f"align: expected names of files in UTF-8, got {os.fsencode(path)!r}; rename it")
         output = pure.with_suffix(".png") if pure.suffix.lower() in images.SUFFIXES else pure
         output = output.with_suffix("") if pure.suffix.lower() in frames.VIDEOS else output
         if (other := made_of.setdefault(str(output).casefold(), path)) != path:
@@ -148,6 +150,11 @@ def _items(source: Path, target: Path, clips: bool) -> dict[str, str]:
     if not items:
         raise UserError(f"align: expected images or videos below {source}, found none; mend the path")
     return items
+
+
+def _surrogates(path: str) -> bool:
+    """Whether a name has bytes that are no UTF-8, which no note could keep."""
+    return any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
 def _begin(target: Path, placer: FacePlacer) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from fer_core.batch import Batch
 from fer_core.config import digest
-from fer_core.data import frames
+from fer_core.data import frames, images
 from fer_core.data.alignment import Box
 from fer_core.data.annotation_store import AnnotationStore
 from fer_core.data.annotations import Annotation, Annotator, nearest_filled
@@ -29,7 +29,6 @@ from fer_core.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: of these the stored width is the upright picture's height
 _CHUNK = 64
 
 
@@ -188,7 +187,7 @@ def _still_view(path: Path, entry: Entry) -> Box:
     """The part of a photograph that loaders keep: the centre square, of the entry's box where it has one."""
     with Image.open(path) as image:  # reads the header alone
         width, height = image.size
-        if image.getexif().get(_ORIENTATION) in _TURNED:
+        if images.turned(image) in images.SIDEWAYS:
             width, height = height, width
     if entry.box is None:
         return _centre(0, 0, width, height)

@@ -88,7 +88,8 @@ class Folder(Source):
         digest = hashlib.sha256()
         for name, entry in self._files():
             status = entry.stat()
-            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            # A stray file's name may be of any bytes.
+            digest.update(os.fsencode(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"))
         return digest.hexdigest()[:16]
 
     def read(self, name: str, limit: int = MAX_BYTES) -> bytes:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fer_core.batch import Batch
+from fer_core.data.sampling import Sampling
 from fer_core.errors import unknown
 
 #: Splits of every data set.
@@ -48,6 +49,8 @@ class FaceDataset(Dataset[Batch], ABC):
             not known.
         subjects: ``(N,)`` int64, who is seen; None where that is not known.
         draws: Whether :meth:`draw` gives other pixels than :meth:`take`, as random frames of a clip.
+        sampling: Which frames are shown of clips that have more; None where each sample is shown as it is, and the
+            fingerprint tells all.
     """
 
     name: str
@@ -58,6 +61,7 @@ class FaceDataset(Dataset[Batch], ABC):
     duplicates_of_train: Tensor | None = None
     subjects: Tensor | None = None
     draws: bool = False
+    sampling: Sampling | None = None
 
     @abstractmethod
     def take(self, positions: Positions) -> Batch:

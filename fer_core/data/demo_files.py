@@ -39,11 +39,12 @@ def varied(clips: Sequence[DemoClip], count: int) -> list[DemoClip]:
     made = []
     for number in range(count):
         for clip in clips:
-            frames, points = clip.frames, clip.landmarks
+            frames, points, caption = clip.frames, clip.landmarks, clip.caption
             if number % 2:
                 frames, points = frames[:, :, ::-1], mirror.landmarks(torch.from_numpy(points)).numpy()
+                caption = mirror.swap_sides(caption)
             light = np.clip(frames * _LIGHT[number // 2] + 0.5, 0, 255).astype(np.uint8)
-            made.append(replace(clip, frames=light, landmarks=points))
+            made.append(replace(clip, frames=light, landmarks=points, caption=caption))
     return made
 
 

@@ -14,6 +14,7 @@ is there:
 """
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -26,7 +27,6 @@ from typing import Any
 
 import numpy as np
 
-from fer_core import config
 from fer_core.data.alignment import Box
 from fer_core.data.faces_in_images import FoundFace, Origin
 from fer_core.errors import UserError
@@ -57,13 +57,11 @@ class FaceFiles:
         self.folder = Path(folder).expanduser()
         if not self.folder.is_dir():
             raise UserError(f"face files: expected {self.folder} to be a folder, found none; mend the path")
-        files = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        files = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         if not files:
             kinds = ", ".join(SUFFIXES)
             raise UserError(f"face files: expected files ({kinds}) in {self.folder}, found none; mend the path")
-        self.version = config.digest(
-            [[path.relative_to(self.folder).as_posix(), path.stat().st_size] for path in files]
-        )
+        self.version = _version(self.folder, files)
         self._read: OrderedDict[str, Faces] = OrderedDict()
 
     def find(self, image: np.ndarray, origin: Origin | None = None) -> list[FoundFace]:
@@ -103,6 +101,19 @@ class FaceFiles:
                         raise UserError(f"face files: expected {name} inside its folder, got a link out of it; copy it")
                     return READERS[suffix](_text(file), str(name))
         return []
+
+
+def _version(folder: Path, files: list[Path]) -> str:
+    """Digest of names and contents: files of fixed decimals that were written anew have the sizes of the old ones."""
+    digest = hashlib.sha256()
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise UserError(f"{path}: expected a readable file, got: {error.strerror}; mend access") from error
+        digest.update(os.fsencode(f"{path.relative_to(folder).as_posix()}\0{content}\n"))
+    return digest.hexdigest()[:16]
 
 
 def _text(file: Path) -> str:
@@ -146,20 +157,22 @@ def read_openface(text: str, where: str) -> Faces:
     if missing:
         raise UserError(f"{where}: expected OpenFace's column {missing[0]!r}, got none; run OpenFace with -2Dfp")
     rows: list[tuple[int | None, FoundFace]] = []
+    first: int | None = None  # of all rows: frames count from 0 or 1 whether or not a face was found in the first
     for row in reader:
         if not any(cell.strip() for cell in row):
             continue
         line = f"{where}, line {reader.line_num}"
         if len(row) != len(header):
             raise UserError(f"{line}: expected {len(header)} columns, got {len(row)}; write the file anew")
+        frame = int(_number(row[place["frame"]], line)) if "frame" in place else None
+        if frame is not None:
+            first = frame if first is None else min(first, frame)
         if "success" in place and not _number(row[place["success"]], line):
             continue
-        frame = int(_number(row[place["frame"]], line)) if "frame" in place else None
         score = _number(row[place["confidence"]], line) if "confidence" in place else None
         points = np.array([_number(row[place[name]], line) for name in columns]).reshape(2, _COUNT).T
         rows.append((frame, FoundFace.of(points + 0.5, score)))
-    first = min((frame for frame, _ in rows if frame is not None), default=1)
-    return [(None if frame is None else frame - (first > 0), face) for frame, face in rows]
+    return [(None if frame is None else frame - (first != 0), face) for frame, face in rows]
 
 
 def read_pts(text: str, where: str) -> Faces:

@@ -95,7 +95,12 @@ class _Files(FaceDataset):
         digest = hashlib.sha256(f"{self._root} {self.size}".encode())
         for entry, stamp in zip(self.listing.entries, self._stamps, strict=True):
             digest.update(f"{entry.path}\0{entry.box}\0{entry.first}\0{entry.frames}\0{stamp}\n".encode())
+            digest.update(self._within(entry))
         return f"{self.name}-{self.split}-{digest.hexdigest()[:16]}"
+
+    def _within(self, entry: Entry) -> bytes:
+        """What an entry's stamp does not tell of it; nothing where the entry is one file."""
+        return b""
 
     def facts(self) -> dict[str, Any]:
         """See :meth:`FaceDataset.facts`."""
@@ -187,6 +192,7 @@ class ClipFiles(_Files):
     """
 
     draws = True
+    sampling: Sampling
 
     def __init__(
         self,
@@ -198,7 +204,7 @@ class ClipFiles(_Files):
         size: int = 224,
         store: bool = False,
     ) -> None:
-        self.sampling = sampling or Sampling()
+        self.sampling = sampling or Sampling()  # pyright: ignore[reportIncompatibleVariableOverride]
         super().__init__(name, split, listing, source, size, store)
         # Frames of each clip once it has been opened, 0 before: counting opens a clip, and reads a whole video.
         self._lengths = np.zeros(len(listing.entries), dtype=np.int64)
@@ -224,6 +230,17 @@ class ClipFiles(_Files):
                 self.name, self.split, len(differing), len(stamps), entry.path, entry.frames, count,
             )  # fmt: skip
         return stamps
+
+    def _within(self, entry: Entry) -> bytes:
+        """Size and time of each frame of a folder: a frame that is written over leaves the folder's time as it is."""
+        place = inside(self.listing.folder, entry.path)
+        if not place.is_dir():
+            return b""
+        digest = hashlib.sha256()
+        for name in frames.frame_names(place):
+            status = (place / name).stat()
+            digest.update(os.fsencode(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"))
+        return digest.digest()
 
     def _sample_bytes(self, place: int) -> bytes:
         path = self._path(place)

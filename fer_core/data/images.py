@@ -3,10 +3,11 @@
 import io
 import math
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fer_core.errors import UserError
 
@@ -16,6 +17,20 @@ _WHITE = 2**16 - 1
 #: Of the formats that Pillow knows, those that face data sets hold; fewer decoders face a hostile file.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+
+#: Turns that exchange width and height.
+SIDEWAYS = (
+    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
+)  # fmt: skip
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 FaceBox = tuple[float, float, float, float]  # left, top, width, height, in pixels of the upright image
 
@@ -43,7 +58,9 @@ def decode(
     try:
         with Image.open(name if content is None else io.BytesIO(content), formats=FORMATS) as image:
             check_pixels(image.width, image.height, str(name))  # the header alone has been read so far
-            upright = _eight_bit(ImageOps.exif_transpose(image), str(name)).convert("RGB")
+            turn = turned(image)
+            upright = image if turn is None else image.transpose(turn)
+            upright = _eight_bit(upright, str(name)).convert("RGB")
     except FileNotFoundError:
         raise UserError(f"{name}: expected an image file, found none; restore the official layout") from None
     # All that Pillow raises for a damaged file; bombs are beyond our limit.
@@ -58,6 +75,18 @@ def decode(
     if size is not None:
         upright = resized(upright, size)
     return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
+
+
+def turned(image: Image.Image) -> Image.Transpose | None:
+    """How an image's EXIF orientation asks to turn it; None where it asks nothing, or cannot be read.
+
+    Pillow's own function to turn an image writes all tags anew, and fails at an intact photograph one of whose other
+    tags is of a type that it does not expect.
+    """
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (struct.error, SyntaxError, ValueError, TypeError, LookupError, AttributeError, EOFError, OSError):
+        return None
 
 
 def _eight_bit(image: Image.Image, where: str) -> Image.Image:

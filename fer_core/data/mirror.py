@@ -7,10 +7,17 @@ from functools import cache
 import torch
 from torch import Tensor
 
+_SIDE = re.compile(r"\b(?:left|right)(?=(?:wards?|most)?\b)", re.IGNORECASE)
+
 
 def swap_sides(text: str) -> str:
-    """The text with the words "left" and "right" exchanged."""
-    return re.sub(r"\b(left|right)\b", lambda word: "right" if word[0] == "left" else "left", text)
+    """The text with the words "left" and "right" exchanged, in whatever case, also in "leftward" and "rightmost"."""
+    return _SIDE.sub(lambda found: _other_side(found[0]), text)
+
+
+def _other_side(word: str) -> str:
+    other = "right" if word.lower() == "left" else "left"
+    return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
 
 
 def partners(names: Sequence[str]) -> list[int]:

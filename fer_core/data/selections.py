@@ -25,7 +25,8 @@ class Wrapped(FaceDataset):
     def __init__(self, dataset: FaceDataset) -> None:
         self.dataset = dataset
         self.name, self.split, self.classes = dataset.name, dataset.split, dataset.classes
-        self.labels, self.subjects, self.draws = dataset.labels, dataset.subjects, dataset.draws
+        self.labels, self.subjects = dataset.labels, dataset.subjects
+        self.draws, self.sampling = dataset.draws, dataset.sampling
 
     @property
     def duplicates_of_train(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -84,7 +85,7 @@ class Subset(FaceDataset):
         self.name, self.split, self.classes = dataset.name, dataset.split, dataset.classes
         self.labels = dataset.labels[self.positions]
         self.subjects = None if dataset.subjects is None else dataset.subjects[self.positions]
-        self.draws = dataset.draws
+        self.draws, self.sampling = dataset.draws, dataset.sampling
 
     @cached_property
     def fingerprint(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]

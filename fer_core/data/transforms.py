@@ -191,7 +191,8 @@ class Transform:
                     image = self._jitter(image.expand(*image.shape[:-3], 3, -1, -1))
                 if torch.rand(()) < self.augmentation.erasing:
                     rectangle = v2.RandomErasing.get_params(image, self.augmentation.erasing_scale, (0.3, 3.3), [0.0])
-                    erased.append((place, *rectangle[:4]))
+                    if rectangle[2:4] != tuple(image.shape[-2:]):  # the whole image: none fitted, nothing is erased
+                        erased.append((place, *rectangle[:4]))
                 images.append(image)
                 changed.append(self._annotations(batch, place, box, flip))
         image = self._normalised(torch.stack(images))

@@ -157,7 +157,7 @@ class _Trainer:
                 "training": {key: value for key, value in config.plain(self.training).items() if key != "workers"},
                 "seed": self.seed,
                 "shapes": [list(parameter.shape) for parameter in self.stepper.trained],
-                "splits": [split.fingerprint for split in splits],
+                "splits": [(split.fingerprint, split.sampling) for split in splits],
             }
         )
 

@@ -4,7 +4,7 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -126,8 +126,9 @@ class Pixels(Source):
 class Features(Source):
     """Batches whose images are features of a frozen tower, in the very order in which :class:`Pixels` would give them.
 
-    Features are encoded once and kept as a memory-mapped file in the cache folder, whose name stands for the weights,
-    the data, the transform and the precision: other seeds, epochs and methods only read it.
+    Features are encoded once and kept as a memory-mapped file in the cache folder, whose name stands for the model, its
+    weights, the data, the frames of clips, the transform and the precision: other seeds, epochs and methods only read
+    it.
 
     Args:
         pixels: The un-augmented split.
@@ -144,7 +145,7 @@ class Features(Source):
         self.device = pixels.processes.device
         transform = pixels.transform
         made_from = {
-            "weights": clip.weights, "data": self.dataset.pixels, "split": self.dataset.split,
+            "model": clip.name, "weights": clip.weights, "data": self.dataset.pixels, "split": self.dataset.split,
             "size": transform.image_size, "mean": transform.mean.flatten().tolist(),
             "std": transform.std.flatten().tolist(),
             "patches": patches, "precision": computed(precision, self.device), "device": self.device.type,
@@ -168,8 +169,9 @@ class Features(Source):
             self._stored = cache.built_array(key, (self._rows(), *shape), np.float32, fill, otherwise)
 
     def _made_from(self) -> dict[str, Any]:
-        """What else the store's name stands for."""
-        return {}
+        """What else the store's name stands for: which frames are shown of clips that have more."""
+        chosen = self.dataset.sampling
+        return {} if chosen is None else {"sampling": asdict(chosen)}
 
     def _rows(self) -> int:
         """Length of the store."""

@@ -80,6 +80,27 @@ def test_codes_of_the_lists(tmp_path: Path, header: bool) -> None:
     assert len(data.open("affectnet-7", "test", tmp_path)) == 7
 
 
+def test_a_header_may_have_a_number_sign(tmp_path: Path) -> None:
+    lists(tmp_path, [row(50, 1)], [row(0, 3)])
+    path = tmp_path / "Manually_Annotated_file_lists/validation.csv"
+    path.write_text("#" + path.read_text())
+    assert [entry.path for entry in data.open("affectnet-8", "test", tmp_path).listing.entries] == [
+        "Manually_Annotated_Images/1/0.jpg"
+    ]
+
+
+def test_the_releases_empty_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lists(tmp_path, [row(50, 1)], [row(0, 3), [affectnet.EMPTY, *row(1, 7)[1:]]])
+    assert len(data.open("affectnet-8", "test", tmp_path)) == 2  # somebody has it whole
+    (tmp_path / "Manually_Annotated_Images" / affectnet.EMPTY).write_bytes(b"")
+    with caplog.at_level("INFO"):
+        assert len(data.open("affectnet-8", "test", tmp_path)) == 1
+    assert "is left out, as the release has it as an empty file" in caplog.text
+    (tmp_path / "Manually_Annotated_Images/1/0.jpg").write_bytes(b"")  # any other is an error
+    with pytest.raises(UserError, match="got a damaged one"):
+        data.open("affectnet-8", "test", tmp_path).take([0])
+
+
 def test_codes_of_the_arrays(tmp_path: Path) -> None:
     arrays(tmp_path, [7, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0, 0], "val_set")
     arrays(tmp_path, [0, 1] * 10, "train_set")

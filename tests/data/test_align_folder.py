@@ -182,6 +182,9 @@ def test_sources_that_are_refused(tmp_path):
     write(tmp_path / "raw" / "a.bmp")
     with pytest.raises(UserError, match="would become one"):
         align_folder(tmp_path / "raw", tmp_path / "out", placer())
+    os.rename(tmp_path / "raw" / "a.bmp", os.fsencode(tmp_path / "raw") + b"/caf\xe9.bmp")
+    with pytest.raises(UserError, match=r"expected names of files in UTF-8, got b'caf\\xe9.bmp'; rename it"):
+        align_folder(tmp_path / "raw", tmp_path / "out", placer())
 
 
 def test_no_link_leads_out_of_the_source(tmp_path):

@@ -1,5 +1,6 @@
 """BioVid: the two stimuli of the task, each person's videos from 2.04 to 5.00 s."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,21 @@ def test_the_task_keeps_no_pain_and_the_strongest(root: Path) -> None:
         (f"video/{PEOPLE[3]}/{PEOPLE[3]}-PA4-001.mp4", "pain", PEOPLE[3]),
     ]
     assert found.subjects == PEOPLE  # one numbering of people in all splits
+
+
+def test_a_persons_videos_do_not_come_class_by_class(root: Path) -> None:
+    rows = [
+        row(person, stimulus, f"{person}-{stimulus}-{number:03d}")
+        for person in PEOPLE for stimulus in ("BL1", "PA4") for number in range(20)
+    ]  # fmt: skip
+    found = []
+    for listed in (rows, rows[::-1]):
+        demo_files.write_lines(root / "PartA/starting_point/samples.csv", [HEADER, *listed])
+        found.append(biovid.listing("test", root, BiovidOptions()).entries)
+    assert found[0] == found[1]  # the list's order decides nothing
+    said = "".join(entry.label[0] for entry in found[0])
+    assert said.count("n") == said.count("p") == 20
+    assert max(map(len, re.findall("n+|p+", said))) < 10
 
 
 def test_people_are_numbered_alike_in_all_splits(root: Path) -> None:

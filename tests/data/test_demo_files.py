@@ -1,5 +1,6 @@
 """Miniatures of clips: written in the official layout, read by the loaders, no two samples alike."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,8 @@ def test_varied_clips_keep_their_class_and_differ() -> None:
     plain, mirrored = made[0].landmarks, made[len(drawn)].landmarks
     np.testing.assert_allclose(mirrored[:, 36, 0], 1 - plain[:, 45, 0], atol=1e-6)  # outer corners of the two eyes
     np.testing.assert_array_equal(mirrored[:, 36, 1], plain[:, 45, 1])
+    one_sided = replace(drawn[0], caption="Left brow up.")
+    assert [each.caption for each in demo_files.varied([one_sided], 2)] == ["Left brow up.", "Right brow up."]
 
 
 def test_slowed_clips_show_each_frame_as_long() -> None:

@@ -147,6 +147,17 @@ def test_a_changed_file_gets_a_new_store(stills: Listing) -> None:
     assert not torch.equal(open_stills(stills, store=True).take([0]).image, before)
 
 
+def test_a_frame_that_is_written_over_gets_a_new_store(clips: Listing) -> None:
+    before = open_clips(clips, store=True)
+    frame = clips.folder / "clips/0/2.png"
+    written, folder = frame.stat(), frame.parent.stat()
+    Image.new("RGB", (8, 8), (99, 0, 0)).save(frame)
+    os.utime(frame, ns=(written.st_atime_ns, written.st_mtime_ns + 1))
+    assert frame.parent.stat().st_mtime_ns == folder.st_mtime_ns
+    after = open_clips(clips, store=True)
+    assert [int(data.take([0]).image[0, 1, 0, 0, 0]) for data in (before, after)] == [2, 99]
+
+
 @pytest.mark.parametrize("store", [False, True])
 def test_clips_take_middle_frames_and_draw_by_seed(clips: Listing, store: bool) -> None:
     data = open_clips(clips, store=store)
@@ -173,6 +184,7 @@ def test_a_training_transform_draws_frames(clips: Listing) -> None:
 def test_a_subset_draws_what_the_whole_set_draws(clips: Listing) -> None:
     data = open_clips(clips)
     part = balanced(data, 2)
+    assert part.sampling == data.sampling == Sampling("segments", 3)
     place = part.positions.tolist()[1]
     drawn = part.draw([1], 4, 2)
     assert torch.equal(drawn.image, data.draw([place], 4, 2).image)

@@ -1,13 +1,14 @@
 """Decoding stills: as torchvision resizes them, upright, and never more than fits."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hostile import bomb
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
 from fer_core.data import images
@@ -41,6 +42,30 @@ def test_turns_upright_before_cutting(tmp_path: Path) -> None:
     upright = np.rot90(noise(4, 6), -1).transpose(2, 0, 1)
     np.testing.assert_array_equal(images.decode(path), upright)
     np.testing.assert_array_equal(images.decode(path, box=(1, 2, 2, 3)), upright[:, 2:5, 1:3])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turns_as_pillow_does(tmp_path: Path, orientation: int) -> None:
+    path, exif = tmp_path / "a.png", Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(noise(4, 6)).save(path, exif=exif)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image)).transpose(2, 0, 1)
+        assert (images.turned(image) in images.SIDEWAYS) == (expected.shape[1:] == (6, 4))
+    np.testing.assert_array_equal(images.decode(path), expected)
+
+
+def test_odd_exif_tags_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    # ImageDescription as a fraction, which Pillow would have to write anew; then a block that ends too early.
+    tags = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHII", 0x010E, 5, 1, 38)
+    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + tags + struct.pack("<III", 0, 1, 2)
+    Image.fromarray(noise(4, 6)).save(path, exif=block)
+    with Image.open(path) as image, pytest.raises((TypeError, AttributeError, struct.error)):
+        ImageOps.exif_transpose(image)
+    np.testing.assert_array_equal(images.decode(path), np.rot90(noise(4, 6), -1).transpose(2, 0, 1))
+    Image.fromarray(noise(4, 6)).save(path, exif=block[:12])
+    np.testing.assert_array_equal(images.decode(path), noise(4, 6).transpose(2, 0, 1))
 
 
 def test_a_box_counts_as_far_as_it_lies_inside(tmp_path: Path) -> None:

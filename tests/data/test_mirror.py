@@ -11,6 +11,9 @@ def test_words_change_sides() -> None:
     text = "a bright face, left lip corner up, head turned right"
     assert mirror.swap_sides(text) == "a bright face, right lip corner up, head turned left"
     assert mirror.swap_sides(mirror.swap_sides(text)) == text
+    text = "Left brow raised, the right one still. RIGHT: the leftmost tooth, a gaze rightward; outright bright"
+    swapped = "Right brow raised, the left one still. LEFT: the rightmost tooth, a gaze leftward; outright bright"
+    assert (mirror.swap_sides(text), mirror.swap_sides(swapped)) == (swapped, text)
 
 
 def test_partners_keep_names_without_a_side() -> None:

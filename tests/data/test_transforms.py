@@ -158,6 +158,15 @@ def test_flips_and_erases_about_as_often_as_asked() -> None:
     assert (erased.image[changed] == 0).all()
 
 
+def test_a_rectangle_that_does_not_fit_erases_nothing() -> None:
+    batch = raw(60, 6, 6)
+    chosen = Augmentation(erasing=1.0, erasing_scale=(0.5, 1.0))
+    image = Transform(6, MEAN, STD, train=True, augmentation=chosen)(batch).image
+    gone = (image == 0).flatten(1).float().mean(1)
+    assert gone.max() < 1
+    assert 0 < (gone == 0).float().mean() < 1
+
+
 def test_landmarks_and_parsing_follow_the_crop() -> None:
     # One bright square on black, marked by a parsing class and by a landmark in its centre.
     image = torch.zeros(60, 3, 48, 48, dtype=torch.uint8)

@@ -39,6 +39,7 @@ def test_every_word_of_every_class_is_masked_in_any_case():
     "text",
     [
         "The lip corners are pulled up into a smile, the eyelids tense, then relaxed.",
+        "The lower lip depressed, the depressor at work.",
         "A frown; the jaw drops, the paint on the wall is new, an apparent scar, a general nod.",
         "The person is made to turn, ragged breath, contents, distance, helping hands.",
         "Die Brauen heben sich — 眉が上がる, naïve façade.",

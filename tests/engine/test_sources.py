@@ -14,6 +14,7 @@ from toy import TEST, TRAIN, Tower, Toy, fitted, same, weights
 from fer_core import engine, hardware
 from fer_core.batch import Batch, ImageFeatures
 from fer_core.data import Joined, MemoryDataset, Transform, cache, order
+from fer_core.data.sampling import Sampling
 from fer_core.engine import Processes, Training, sources
 from fer_core.engine.sources import Features, JoinedFeatures, Pixels, encoded
 from fer_core.errors import NoRoomError, UserError
@@ -94,6 +95,12 @@ def test_the_name_of_a_store_stands_for_all_that_made_it(fresh_cache: Path, monk
     assert made(Tower(), precision="bf16") == 4  # what a CPU without units for it computes in fp32 is the same
     monkeypatch.setattr(hardware, "computes_bf16", lambda device: True)
     assert made(Tower(), precision="bf16") == 5
+    for count, stride in ((6, 1), (7, 2), (7, 1)):  # clips of which other frames are shown
+        sample.sampling = Sampling("window", 2, stride)
+        assert made(Tower(), sample) == count
+    other = Tower()
+    other.name = "the same weights in another model"
+    assert made(other) == 8
 
 
 def test_joined_data_sets_are_encoded_once_each(fresh_cache: Path) -> None:

@@ -27,7 +27,7 @@ from fer_core.models.base import Output
 class Tower(nn.Module):
     """A frozen stand-in for a Clip: 2x2 means of an 8x8 image, each a sum of its own pixels alone."""
 
-    image_size, mean, std, weights = 8, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "toy"
+    image_size, mean, std, name, weights = 8, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "toy", "toy"
 
     def __init__(self) -> None:
         super().__init__()
