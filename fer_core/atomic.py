@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import secrets
 import shutil
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 TEMPORARY = ".tmp"  # ends the names of files and folders that are not yet whole; a dot starts them
+_OURS = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 _LEFTOVER_SECONDS = 3600  # a temporary file older than this belongs to a process that was killed
 
 
@@ -40,7 +42,7 @@ def replacing(path: Path, sync: bool = True, clear: bool = True) -> Iterator[Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     if clear:
         remove_leftovers(path.parent)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}"
+    temporary = beside(path)
     try:
         temporary.touch(exist_ok=False)
         mode = temporary.stat().st_mode
@@ -55,6 +57,11 @@ def replacing(path: Path, sync: bool = True, clear: bool = True) -> Iterator[Pat
         raise
     if sync:
         _sync(path.parent)
+
+
+def beside(path: Path) -> Path:
+    """A name, not yet taken, for what becomes ``path`` once it is whole; :func:`remove_leftovers` knows it again."""
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}"
 
 
 def check(path: Path) -> None:
@@ -101,13 +108,15 @@ def keep(path: Path, write: Callable[[Path], object], sync: bool = True, clear: 
 
 
 def remove_leftovers(folder: Path, below: str = "") -> None:
-    """Removes temporary files and folders that are older than an hour: killed processes left them.
+    """Removes temporary files and folders of ours that are older than an hour: killed processes left them.
 
     Args:
         folder: Where to look; it need not be there.
         below: A pattern of the folders below it to look into instead, such as ``"*/"``; ``"**/"`` for itself and all.
     """
     for leftover in folder.glob(f"{below}.*{TEMPORARY}"):
+        if not _OURS.fullmatch(leftover.name):
+            continue  # another program's, in a folder of the user's
         try:
             if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()

@@ -8,6 +8,10 @@ is a fault of the library and keeps its traceback.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+#: Signals that ask a run to stop. SLURM sends SIGTERM before it kills, and another where a job asks for it
+#: (``--signal=USR1@120``; submitit asks for USR2).
+STOPS = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT")
+
 
 class UserError(ValueError):
     """A wrong name, path, file or setting, told in one line that says what to do."""

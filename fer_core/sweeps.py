@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from fer_core import experiments, tables
-from fer_core.errors import Stopped, UserError, unknown
+from fer_core.errors import STOPS, Stopped, UserError, unknown
 from fer_core.records import Record
 
 logger = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ def run(jobs: Sequence[Job], options: Options, tell: Callable[[Outcome], None] |
         Outcomes in the order of the jobs.
 
     Raises:
-        Stopped: If SIGTERM or SIGUSR1 came; the same sweep goes on.
+        Stopped: If SIGTERM, SIGUSR1 or SIGUSR2 came; the same sweep goes on.
     """
     found: dict[int, Outcome] = {}
 
@@ -225,11 +225,14 @@ def run(jobs: Sequence[Job], options: Options, tell: Callable[[Outcome], None] |
         return [found[place] for place in range(len(jobs))]
     # Fresh processes: forked ones may not use CUDA. One each, so that no run finds another's memory taken.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.at_once, mp_context=context, max_tasks_per_child=1) as pool:
+    devices = _devices(options, context)
+    with ProcessPoolExecutor(
+        options.at_once, mp_context=context, initializer=_take, initargs=(devices,), max_tasks_per_child=1
+    ) as pool:
         try:
             with _stoppable():
                 with _deaf_children():
-                    futures = {pool.submit(_apart, job, options, place): place for place, job in enumerate(jobs)}
+                    futures = {pool.submit(_apart, job, options): place for place, job in enumerate(jobs)}
                 for future in as_completed(futures):
                     came(futures[future], _result(future, jobs[futures[future]]))
         except BaseException:  # runs write their checkpoints and end; those that wait never begin
@@ -253,18 +256,23 @@ def _result(future: Future[Outcome], job: Job) -> Outcome:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM becomes :class:`Stopped`: by itself it would end this process and leave its children at work."""
+    """Signals become :class:`Stopped`: by themselves they would end this process and leave its children at work.
 
-    def stop(*_: Any) -> None:
-        raise Stopped("stopped by SIGTERM; start the same sweep again and it goes on", "SIGTERM")
+    Ctrl-C is a KeyboardInterrupt already.
+    """
+
+    def stop(number: int, _: Any) -> None:
+        name = signal.Signals(number).name
+        raise Stopped(f"stopped by {name}; start the same sweep again and it goes on", name)
 
     ours = threading.current_thread() is threading.main_thread()  # others may not handle signals
-    before = signal.signal(signal.SIGTERM, stop) if ours else None
+    heard = [getattr(signal, name) for name in STOPS if name != "SIGINT" and hasattr(signal, name)] if ours else []
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -277,16 +285,39 @@ def _deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _apart(job: Job, options: Options, place: int) -> Outcome:
-    """A job in a process of its own, which takes the GPUs in turn."""
+def _devices(options: Options, context: Any) -> Any:
+    """A queue with a device for each run at once: the GPUs as evenly as it goes, unless one is asked for by number."""
+    import torch
+
+    count = torch.cuda.device_count()
+    several = count > 1 and options.device in ("auto", "cuda")
+    devices = context.SimpleQueue()
+    for place in range(options.at_once):
+        devices.put(f"cuda:{place % count}" if several else options.device)
+    return devices
+
+
+_free: Any = None  # of a process of a sweep: the queue of devices that no other run has
+
+
+def _take(devices: Any) -> None:
+    """Begins a process of a sweep."""
+    global _free
+    _free = devices
+
+
+def _apart(job: Job, options: Options) -> Outcome:
+    """A job in a process of its own, on a device that is free."""
     import torch
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    if options.device == "auto" and (count := torch.cuda.device_count()) > 1:
-        options = Options(**{**options.__dict__, "device": f"cuda:{place % count}"})
-    elif not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.at_once))
-    return _one(job, options)
+    device = _free.get()
+    try:
+        return _one(job, replace(options, device=device))
+    finally:
+        _free.put(device)
 
 
 def _one(job: Job, options: Options) -> Outcome:
@@ -320,7 +351,9 @@ class Task:
             return _one(self.job, self.options)
         except Stopped:
             # The engine listened to the signal and wrote its checkpoint; now submitit's own handler is due.
-            signal.raise_signal(signal.SIGUSR1)
+            from submitit import JobEnvironment
+
+            signal.raise_signal(getattr(signal, f"SIG{JobEnvironment.USR_SIG}"))
             raise
 
     def checkpoint(self) -> Any:

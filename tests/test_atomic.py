@@ -28,14 +28,14 @@ def test_the_old_file_or_the_new_one(tmp_path):
 
 
 def test_clears_what_killed_processes_left_and_nothing_else(tmp_path):
-    old, young, other = tmp_path / ".a.1234.tmp", tmp_path / ".b.1234.tmp", tmp_path / "mine.tmp"
+    old, young, other = tmp_path / ".a.12345678.tmp", tmp_path / ".b.12345678.tmp", tmp_path / "mine.tmp"
     for file in (old, young, other):
         file.touch()
     for file in (old, other):
         os.utime(file, (time.time() - 7200,) * 2)
     with atomic.replacing(tmp_path / "file") as temporary:
         temporary.write_text("x")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.1234.tmp", "file", "mine.tmp"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.12345678.tmp", "file", "mine.tmp"]
 
 
 def test_keeping_is_a_saving_that_may_fail(tmp_path, caplog):
@@ -53,16 +53,17 @@ def test_keeping_is_a_saving_that_may_fail(tmp_path, caplog):
 
 
 def test_neither_synced_nor_cleared_where_that_would_take_longer(tmp_path, monkeypatch):
-    old = tmp_path / ".a.1234.tmp"
+    old = tmp_path / ".a.12345678.tmp"
     old.touch()
     os.utime(old, (time.time() - 7200,) * 2)
     monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("synced"))
     assert atomic.keep(tmp_path / "file", lambda path: path.write_text("x"), sync=False, clear=False)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.1234.tmp", "file"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.12345678.tmp", "file"]
 
 
 def test_clears_folders_below_and_folders_that_are_not_whole(tmp_path):
-    outer, inner, deep = tmp_path / ".o.tmp", tmp_path / "a" / ".i.tmp", tmp_path / "a" / "b" / ".d.tmp"
+    names = (".o.0123abcd.tmp", "a/.i.0123abcd.tmp", "a/b/.d.0123abcd.tmp")
+    outer, inner, deep = (tmp_path / name for name in names)
     for folder in (outer, inner, deep):
         folder.mkdir(parents=True)
         (folder / "1.png").touch()
@@ -72,6 +73,15 @@ def test_clears_folders_below_and_folders_that_are_not_whole(tmp_path):
     atomic.remove_leftovers(tmp_path, "**/")
     assert [path.name for path in tmp_path.rglob("*")] == ["a", "b"]
     atomic.remove_leftovers(tmp_path / "nowhere")
+
+
+def test_another_programs_temporary_files_stay(tmp_path):
+    for name in (".notes.tmp", ".editor.4f.tmp", ".tmp", ".a.0123ABCD.tmp"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - 7200,) * 2)
+    before = sorted(tmp_path.iterdir())
+    atomic.remove_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_who_may_read_a_file_is_decided_by_the_umask(tmp_path):

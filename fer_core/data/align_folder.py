@@ -8,7 +8,6 @@ again, for records.
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -212,12 +211,12 @@ def _align_clip(place: Path, path: str, output: Path, placer: FacePlacer) -> boo
     if matrices is None:
         return False
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=output.parent, prefix=".", suffix=atomic.TEMPORARY))
+    temporary = atomic.beside(output)
     try:
+        temporary.mkdir()
         for number, matrix in enumerate(matrices):
             crop = warp(read(number), matrix, placer.alignment.size)
             Image.fromarray(crop).save(temporary / f"{number + 1:05d}.png")
-        temporary.chmod(0o755)  # mkdtemp keeps folders to their owner
         if output.is_dir():  # written, but its line of the journal is lost
             shutil.rmtree(output)
         os.replace(temporary, output)

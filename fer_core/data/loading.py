@@ -1,6 +1,7 @@
 """Batches of transformed samples, in an order that only the seed and the epoch decide."""
 
 import os
+import signal
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from fer_core.batch import Batch
 from fer_core.data.dataset import FaceDataset, unstack
 from fer_core.data.transforms import Transform
+from fer_core.errors import STOPS
 
 Same = TypeVar("Same")
 
@@ -132,4 +134,16 @@ def batches(
         collate_fn=_same,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(seed),  # else DataLoader draws from the global generator
+        worker_init_fn=_deaf,
     )
+
+
+def _deaf(worker: int) -> None:
+    """A worker does not hear what asks its run to stop, which may reach a whole group of processes.
+
+    One that dies of it raises an error in the main process, at any place, which then writes no checkpoint. Workers end
+    when the main process lets them go, or is gone itself.
+    """
+    for name in STOPS:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -306,7 +306,7 @@ def fit(
         UserError: For an empty split, a missing validation split, a precision that the device does not have, or a
             checkpoint of another run.
         TrainingError: If the loss becomes NaN or infinite; names epoch, step and samples, and the last checkpoint.
-        Stopped: If SIGTERM or SIGUSR1 came and a checkpoint was asked for.
+        Stopped: If SIGTERM, SIGUSR1 or SIGUSR2 came and a checkpoint was asked for.
         KeyboardInterrupt: If Ctrl-C was pressed; after the checkpoint was written, where one was asked for.
     """
     if training.selection == "validation" and validation is None:
@@ -321,8 +321,6 @@ def fit(
     if processes.main:
         _warn_of_emulation(training.precision, used)
     runtime.seed_everything(seed)
-    if used.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(used)
     report = Report(training.epochs, progress and processes.main, Path(log_dir) if log_dir and processes.main else None)
     if runtime.computed(training.precision, used) != training.precision:
         report.say("this CPU has no units for bf16: computing in fp32, which is faster here")
@@ -331,6 +329,8 @@ def fit(
     try:
         with runtime.deterministic(training.deterministic):
             method.to(used)
+            if used.type == "cuda":  # only now is CUDA surely initialised, which this does not do
+                torch.cuda.reset_peak_memory_stats(used)
             if training.channels_last:
                 method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             trainer.open(train, {"validation": validation, "test": test})

@@ -5,8 +5,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-#: SLURM sends SIGTERM before it kills, and SIGUSR1 where a job asks for it (``--signal=USR1@120``).
-SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")
+from fer_core.errors import STOPS
 
 
 class Preemption:
@@ -24,7 +23,7 @@ class Preemption:
 
     def __enter__(self) -> "Preemption":
         if threading.current_thread() is threading.main_thread():
-            for name in SIGNALS:
+            for name in STOPS:
                 number = getattr(signal, name, None)  # Windows has no SIGUSR1
                 if number is not None:
                     self._before[number] = signal.signal(number, self._note)

@@ -38,7 +38,8 @@ class Training:
         selection: ``"last"`` keeps the last epoch's weights, ``"validation"`` those of the highest validation WAR
             (the earlier of equals).
         evaluate_every: Epochs from one evaluation to the next; the last epoch is always evaluated.
-        patience: With selection "validation": stop after so many epochs without a new best; None never does.
+        patience: With selection "validation": stop after so many epochs without a new best, at least
+            ``evaluate_every``; None never does.
         cache_features: Encode each split once and train on the features, where the method's image tower is frozen and
             nothing in a training sample is random. They are kept in the cache folder.
         deterministic: Ask torch for deterministic algorithms; on a GPU some are slower, and fused attention has none.
@@ -99,5 +100,6 @@ class Training:
         ):
             check(name, getattr(self, name) in known, " or ".join(map(repr, known)))
         selects = self.selection == "validation"
-        check("patience", self.patience is None or (self.patience >= 1 and selects), "none, or at least 1 with "
-              "selection=validation")  # fmt: skip
+        # Fewer than from one evaluation to the next would end a training before its first.
+        check("patience", self.patience is None or (self.patience >= self.evaluate_every and selects),
+              f"none, or at least evaluate_every ({self.evaluate_every}) with selection=validation")  # fmt: skip

@@ -12,7 +12,6 @@ from fer_core.adapt import TestTimeMethod
 from fer_core.batch import Batch
 from fer_core.engine.personalising import personalise as meet
 from fer_core.engine.sources import Pixels, Source, encoded
-from fer_core.errors import UserError
 from fer_core.experiments import measuring
 from fer_core.experiments.loading import Settings
 
@@ -58,10 +57,8 @@ def personalise(
         processes: One; a person's videos come one after another.
 
     Raises:
-        UserError: If several processes share the run, or the source cannot be adapted so.
+        UserError: If the source cannot be adapted so.
     """
-    if processes.count > 1:
-        raise UserError(f"{settings.method}: expected one process, got {processes.count}; people come one by one")
     own = [parameter for parameter in source.parameters() if parameter.requires_grad]
     method = adapt.build(settings.method, source, settings.adapt, seed)  # freezes its source
     opened = {name: _source(split, method, training, seed, processes) for name, split in splits.items()}

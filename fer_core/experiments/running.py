@@ -4,6 +4,7 @@ The record is written when all of it is done. Until then a long run keeps a chec
 the same command goes on after a kill.
 """
 
+import itertools
 import json
 import logging
 import time
@@ -79,10 +80,18 @@ def _embedded_weights() -> str | None:
 
 def _changed(own: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, by dotted key, that make a run another one than its experiment's own."""
-    before = flat(own)
+    before, after, nothing = flat(own), flat(resolved), object()
     # Nobody can set these: they follow from the backbone and the data sets.
     follows = ("weights", "faces")
-    return {key: value for key, value in flat(resolved).items() if key not in follows and before.get(key) != value}
+    found = {key: value for key, value in after.items() if key not in follows and before.get(key, nothing) != value}
+    for key in before.keys() - after.keys():
+        # A setting that an override took away, or all of several: the widest name under which nothing is left.
+        parts = key.split(".")
+        names = [".".join(parts[:count]) for count in range(2, len(parts) + 1)]
+        if not any(name in after for name in names):
+            left = (name for name in names if not any(each.startswith(f"{name}.") for each in after))
+            found |= dict.fromkeys(itertools.islice(left, 1))
+    return found
 
 
 def changed(name: str, profile: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,9 +179,9 @@ def run(
 
     Raises:
         UserError: If a name, setting, file or device is not what it should be. No record is written then.
-        Stopped: If SIGTERM or SIGUSR1 came; the same run goes on from its checkpoint.
+        Stopped: If SIGTERM, SIGUSR1 or SIGUSR2 came; the same run goes on from its checkpoint.
     """
-    clock = _Clock()
+    clock, commit = _Clock(), hardware.commit()  # now: somebody may change the files while this runs
     experiment = load(name)
     own = resolve(experiment.settings(profile))
     settings = experiment.settings(profile, overrides)
@@ -185,6 +194,8 @@ def run(
     if keep_model and trained_by:
         raise UserError("keep_model: expected a run that trains, got one with trained_by; drop one of them")
     processes = engine.Processes(hardware.device(device))
+    if settings.source is not None and processes.count > 1:
+        raise UserError(f"{settings.method}: expected one process, got {processes.count}; people come one by one")
     target = processes.device
     differing = _changed(own, resolved)
     # A fold is no variant: a cross-validated score is the mean over all of them.
@@ -251,7 +262,7 @@ def run(
         peak_memory=told.peak_memory,
         hardware=hardware.describe(target),
         versions=hardware.versions(),
-        commit=hardware.commit(),
+        commit=commit,
         variant=variant,
         overrides=differing,
         alignment=opening.alignment(test),

@@ -112,10 +112,11 @@ def open_file(path: Path | str, device: str | torch.device = "cpu", tower: clip.
     """
     told = read(path)
     tower = tower or clip.load(told["backbone"], device=device)
-    if tower.weights != told["weights"]:
+    # One file of weights may fit several models: QuickGELU or not changes what they give, and no tensor.
+    if (tower.weights, _model(tower.name)) != (told["weights"], _model(told["backbone"])):
         raise UserError(
             f"{path}: expected the weights {told['weights']} of {told['backbone']}, on which it was trained, got "
-            f"{tower.weights}; train it again with --keep-model"
+            f"{tower.weights} of {tower.name}; train it again with --keep-model"
         )
     # Of a test-time method the trained source is kept: what it learns of a person is forgotten with that person.
     method = models.build(
@@ -134,6 +135,11 @@ def open_file(path: Path | str, device: str | torch.device = "cpu", tower: clip.
         raise UserError(f"{path}: expected finite weights, got others in {diverged}; train it again")
     resuming.load_weights(method, weights)
     return method.eval()
+
+
+def _model(name: str) -> str:
+    """A CLIP's name without its weights."""
+    return name.partition(":")[0]
 
 
 def kept(

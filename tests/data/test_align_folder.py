@@ -148,11 +148,11 @@ def test_an_interrupted_call_goes_on(source, tmp_path):
 
 def test_leftovers_go(source, tmp_path):
     align_folder(source, tmp_path / "out", placer())
-    (tmp_path / "out" / ".old.tmp").mkdir()
-    (tmp_path / "out" / ".new.tmp").touch()
-    os.utime(tmp_path / "out" / ".old.tmp", (time.time() - 7200,) * 2)
+    (tmp_path / "out" / ".old.0123abcd.tmp").mkdir()
+    (tmp_path / "out" / ".new.0123abcd.tmp").touch()
+    os.utime(tmp_path / "out" / ".old.0123abcd.tmp", (time.time() - 7200,) * 2)
     align_folder(source, tmp_path / "out", placer())
-    assert [path.name for path in (tmp_path / "out").glob(".*.tmp")] == [".new.tmp"]
+    assert [path.name for path in (tmp_path / "out").glob(".*.tmp")] == [".new.0123abcd.tmp"]
 
 
 def test_targets_that_are_refused(source, tmp_path):

@@ -128,7 +128,7 @@ def test_nothing_is_left_of_an_interrupt(store, monkeypatch):
 def test_leftovers_of_killed_processes_go(store):
     store.annotate(Counting(), image(1))
     folder = store.path(Counting(), image(1)).parent
-    old, new = folder / ".old.tmp", folder / ".new.tmp"
+    old, new = folder / ".old.0123abcd.tmp", folder / ".new.0123abcd.tmp"
     for path in (old, new):
         path.touch()
     os.utime(old, (time.time() - 7200,) * 2)

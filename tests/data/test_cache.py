@@ -60,7 +60,7 @@ def test_a_failed_build_leaves_nothing() -> None:
 
 def test_clears_what_a_killed_process_left() -> None:
     cache_folder().mkdir(parents=True)
-    old, new = cache_folder() / ".old.tmp", cache_folder() / ".new.tmp"
+    old, new = cache_folder() / ".old.0123abcd.tmp", cache_folder() / ".new.0123abcd.tmp"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 7200,) * 2)

@@ -1,6 +1,9 @@
 """Loaders: every sample once, and the number of workers changes nothing."""
 
+import os
 import pickle
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -46,6 +49,15 @@ def test_workers_change_nothing(dataset: MemoryDataset) -> None:
         assert torch.equal(alone.image, helped.image)
         assert torch.equal(alone.index, helped.index)
         assert alone.caption == helped.caption
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT"])
+def test_workers_go_on_where_their_run_is_asked_to_stop(dataset: MemoryDataset, name: str) -> None:
+    batches = iter(loader(dataset, transform(), 1, 0, workers=1))
+    seen = [next(batches).index.item()]
+    os.kill(batches._workers[0].pid, getattr(signal, name))  # a scheduler's signal to the whole group
+    time.sleep(0.2)
+    assert [*seen, *(batch.index.item() for batch in batches)] == list(range(23))
 
 
 def test_leaves_the_global_generators_alone(dataset: MemoryDataset) -> None:

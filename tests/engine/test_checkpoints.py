@@ -300,7 +300,7 @@ def test_kill_9_at_any_moment_leaves_a_checkpoint_to_go_on_from(
             np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
 def test_a_cluster_that_takes_the_node_away_gets_a_clean_exit(
     start: Start, alone: Callable[..., None], tmp_path: Path, name: str
 ) -> None:

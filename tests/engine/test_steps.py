@@ -206,8 +206,9 @@ def test_stops_early_at_a_validation_score_that_does_not_rise() -> None:
     _, fit = fitted(Training(epochs=9, batch_size=16, selection="validation", patience=2), method=Falls)
     assert [row["epoch"] for row in fit.history] == [1, 2, 3]
     assert fit.selected_epoch == 1
-    with pytest.raises(ValueError, match="patience: expected none, or at least 1 with selection=validation"):
-        Training(patience=2)
+    for settings in ({}, {"selection": "validation", "evaluate_every": 5}):  # of which no epoch would be evaluated
+        with pytest.raises(ValueError, match=r"patience: expected none, or at least evaluate_every \([15]\) with sel"):
+            Training(patience=2, **settings)
 
 
 def test_channels_last_changes_nothing_but_the_layout() -> None:

@@ -2,18 +2,19 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from fer_core import data, engine, experiments, models, records
+from fer_core import data, engine, experiments, hardware, models, records
 from fer_core.batch import Batch
 from fer_core.clip import load as load_clip
 from fer_core.data import align_folder, demo
 from fer_core.descriptions.clips import clip_keys
 from fer_core.errors import UserError
-from fer_core.experiments import loading, measuring, opening, running
+from fer_core.experiments import loading, measuring, opening, protocols, running
 from fer_core.faces import sets
 
 UNTRAINED = {"backbone": "embedded:random"}
@@ -124,6 +125,30 @@ def test_overridden_runs_have_a_file_of_their_own_and_defaults_are_no_override(r
     assert len(list((tmp_path / "records").rglob("*.json"))) == 2
 
 
+def test_a_setting_that_is_taken_away_is_an_override(run, tmp_path):
+    own = run(overrides={"data.limit.test": 8})
+    for taken, told in (("data.limit", "data.limit"), ("data.limit.train", "data.limit.train")):
+        other = run(overrides={taken: None})
+        assert other.overrides == {**UNTRAINED, told: None}
+        assert other.path != own.path
+        assert not experiments.is_stale(other)
+        assert experiments.changed("coop-ferplus", "smoke", {**UNTRAINED, taken: None}) == other.overrides
+    assert len(list((tmp_path / "records").rglob("*.json"))) == 3
+
+
+def test_the_commit_is_the_one_that_the_run_began_with(run, monkeypatch):
+    commits = iter(["0" * 40, "1" * 40])
+    monkeypatch.setattr(hardware, "commit", lambda: next(commits))
+    carry_out = protocols.carry_out
+
+    def and_meanwhile(*given):
+        hardware.commit()  # somebody commits
+        return carry_out(*given)
+
+    monkeypatch.setattr(protocols, "carry_out", and_meanwhile)
+    assert run().commit == "0" * 40
+
+
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, RuntimeError, UserError])
 def test_a_run_that_does_not_end_writes_nothing(run, monkeypatch, tmp_path, raised):
     def fail(*_values, **_names):
@@ -157,6 +182,14 @@ def test_wrong_settings_are_refused_before_training(run, tmp_path, overrides, me
     assert "\n" not in str(caught.value)
     assert not fit_count
     assert not (tmp_path / "records").exists()
+
+
+def test_people_are_met_by_one_process_and_more_are_refused_before_training(monkeypatch, fit_count):
+    several = lambda device: SimpleNamespace(count=4, device=device)  # noqa: E731
+    monkeypatch.setattr(engine, "Processes", several)
+    with pytest.raises(UserError, match="clip-autt: expected one process, got 4"):
+        experiments.run("clip-autt-facs-pain", "smoke", device="cpu")
+    assert not fit_count
 
 
 def test_a_device_that_is_not_there_is_refused():

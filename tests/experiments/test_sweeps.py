@@ -1,6 +1,7 @@
 """Sweeps: which runs, what becomes of each, and the table of them."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -168,7 +169,23 @@ def test_several_at_once_give_the_same_records(options, tmp_path):
         assert records.same_result(one.record, other.record)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_runs_at_once_share_the_gpus_that_are_free(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    used = []
+    monkeypatch.setattr(sweeps, "_one", lambda job, options: used.append(options.device) or Outcome(job))
+    for device, expected in (("auto", ["cuda:0", "cuda:1", "cuda:0"]), ("cuda", None), ("cuda:1", ["cuda:1"] * 3)):
+        devices = sweeps._devices(Options(device, at_once=3), multiprocessing.get_context("spawn"))
+        sweeps._take(devices)
+        first, second = devices.get(), devices.get()  # two runs are at work
+        used.clear()
+        for _ in range(2):  # the third device serves one run after another
+            sweeps._apart(Job("coop-ferplus", "smoke", 0), Options(device, at_once=3))
+        third = devices.get()
+        assert [first, second, third] == (expected or ["cuda:0", "cuda:1", "cuda:0"])
+        assert used == [third, third]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_stopped_sweep_stops_its_processes_in_one_line(sent, ferplus, tmp_path):
     line = [
         "sweep", "full-fine-tuning-ferplus", "--profile", "smoke", "--seed", "0,1,2", "--set", "training.epochs=3000",
@@ -230,6 +247,24 @@ def test_a_preempted_task_is_queued_again():
     again = task.checkpoint()
     assert isinstance(again, submission)
     assert again.function.job == task.job
+
+
+def test_a_task_that_is_asked_to_stop_wakes_submitits_handler(monkeypatch):
+    environment = pytest.importorskip("submitit").JobEnvironment
+
+    def stopped(*_, **__):
+        raise Stopped("stopped by SIGTERM", "SIGTERM")
+
+    monkeypatch.setattr(sweeps, "_one", stopped)
+    heard, numbers = [], [signal.SIGUSR1, signal.SIGUSR2]
+    before = [signal.signal(number, lambda number, _: heard.append(signal.Signals(number).name)) for number in numbers]
+    try:
+        with pytest.raises(Stopped):
+            sweeps.Task(Job("coop-ferplus", "smoke", 0), Options())()
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    assert heard == [f"SIG{environment.USR_SIG}"]
 
 
 def test_rows_are_means_over_seeds_and_folds(options):
