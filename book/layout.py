@@ -60,9 +60,12 @@ class Layout:
 
     @property
     def evidence(self) -> list[Path]:
-        """What pages show: records of runs, methods they trained, reports of benches and published numbers."""
+        """What pages show: records of runs, methods they trained and what these say, benches, published numbers."""
         book = self.root / "book"
-        kinds = ("records/**/*.json", "models/**/*.safetensors", "benches/*.json", "published/*.csv")
+        kinds = (
+            "records/**/*.json", "models/**/*.safetensors", "atlas/*.json", "atlas/*.safetensors", "benches/*.json",
+            "published/*.csv",
+        )  # fmt: skip
         return sorted(path for kind in kinds for path in book.glob(kind))
 
     @cached_property

@@ -111,4 +111,6 @@ def _ours(table: Table) -> list[Row]:
 
 def _is_done(row: Row) -> bool:
     """Whether records of today, of enough seeds, fill every cell of the row that has a value."""
-    return len(row.seeds) >= SEEDS and not any(cell.kind == "not run" or cell.stale for cell in row.cells)
+    return not any(
+        cell.kind == "not run" or cell.stale or (cell.kind == "reproduced" and cell.seeds < SEEDS) for cell in row.cells
+    )

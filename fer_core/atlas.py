@@ -122,6 +122,7 @@ def ask(
     told |= {
         "classes": run["classes"],
         "samples": len(test),
+        "limit": limit,
         "measures": plain(measures(said, test.classes, rows, groups)),
     }
     images = entanglement.class_similarity(said.features, said.labels).value
@@ -244,12 +245,31 @@ def _probabilities(method: models.Method, image: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(said.logits).softmax(1)
 
 
+def check_place(profile: str, seed: int, limit: int | None, folder: Path | str | None) -> None:
+    """Keeps ``book/atlas`` to what its chapter shows: ``full``, seed 0, all test samples.
+
+    Args:
+        profile: Of the run that is asked.
+        seed: Of that run.
+        limit: Of test samples.
+        folder: Where answers go; None for ``book/atlas``.
+
+    Raises:
+        UserError: If other answers would take the place of those.
+    """
+    if folder is None and (profile, seed, limit) != ("full", 0, None):
+        of = f"profile {profile}, seed {seed}, " + ("all samples" if limit is None else f"{limit} samples")
+        raise UserError(f"atlas: expected profile full, seed 0, all samples for book/atlas, got {of}; pass --out")
+
+
 def keep(answers: Answers, folder: Path | str | None = None) -> Path:
     """Writes answers: a JSON file and, beside it, the features as safetensors.
 
     Raises:
-        UserError: If they cannot be written.
+        UserError: If they cannot be written, or as :func:`check_place`.
     """
+    told = answers.told
+    check_place(told["profile"], told["seed"], told.get("limit"), folder)
     path = Path(folder or default_folder()) / f"{answers.told['experiment']}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,11 +6,11 @@ come at once.
 """
 
 import argparse
-import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fer_core import (
@@ -24,7 +24,7 @@ from fer_core import (
     cli_reproduce,
     cli_sweep,
 )
-from fer_core.cli_common import INTERRUPTED, MISTAKE, Call
+from fer_core.cli_common import INTERRUPTED, MISTAKE, Call, print_json
 from fer_core.errors import Stopped, UserError
 
 BROKEN_PIPE = 141
@@ -64,7 +64,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         from fer_core import config
 
-        print(json.dumps([config.plain(record) for record in done], indent=1, ensure_ascii=False))
+        print_json([config.plain(record) for record in done])
 
 
 def _summary(record: Any) -> str:
@@ -110,7 +110,11 @@ def _datasets(arguments: argparse.Namespace) -> None:
 def _tables(arguments: argparse.Namespace) -> None:
     from fer_core import table_formats, tables
 
+    if arguments.records and not Path(arguments.records).is_dir():
+        raise UserError(f"--records: expected a folder of records, found none at {arguments.records}; mend the path")
     if arguments.name is None:
+        if arguments.format != FORMATS[0]:
+            raise UserError(f"--format {arguments.format}: expected a table to print, got no name; name one")
         rows = [{"name": name, "caption": tables.caption(name)} for name in tables.names()]
         _list(arguments, rows, ("name", "caption"))
         return
@@ -126,7 +130,10 @@ def _bench(arguments: argparse.Namespace) -> None:
         _list(arguments, bench.listing(), ("name", "title"))
         return
     report = bench.run(arguments.name, experiments.parse_overrides(arguments.set))
-    print(json.dumps(bench.to_json(report), indent=1) if arguments.json else bench.to_markdown(report))
+    if arguments.json:
+        print_json(bench.to_json(report))
+    else:
+        print(bench.to_markdown(report))
     if arguments.keep:
         print(f"wrote {bench.write(report, bench.default_folder())}", file=sys.stderr)
 
@@ -134,7 +141,7 @@ def _bench(arguments: argparse.Namespace) -> None:
 def _list(arguments: argparse.Namespace, rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
     """Prints rows as JSON, or some of their columns side by side."""
     if arguments.json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        print_json(rows)
         return
     texts = [[_text(row[column]) for column in columns] for row in rows]
     widths = [max(len(row[place]) for row in texts) for place in range(len(columns))]
@@ -232,6 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 for a check that found something, 2 for a user's mistake, 75 for a run that was asked to
         stop and goes on when it is started again, 130 for an interrupt, 141 for a reader that went away.
     """
+    cli_common.say_anything()
     arguments = parser().parse_args(argv)
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("fer_core").setLevel(logging.WARNING if getattr(arguments, "quiet", False) else logging.INFO)

@@ -1,9 +1,8 @@
 """The command ``fer-core atlas``: trained methods asked the questions of the entanglement atlas."""
 
 import argparse
-import json
 
-from fer_core.cli_common import Command
+from fer_core.cli_common import Command, print_json
 
 
 def add_command(command: Command) -> None:
@@ -26,6 +25,7 @@ def add_command(command: Command) -> None:
 def _atlas(arguments: argparse.Namespace) -> None:
     from fer_core import atlas
 
+    atlas.check_place(arguments.profile, arguments.seed, arguments.limit, arguments.out)
     told = []
     for name in arguments.experiments:
         answers = atlas.ask(
@@ -40,4 +40,4 @@ def _atlas(arguments: argparse.Namespace) -> None:
         scores = ", ".join(f"{key} {measured[key].value:.3f}" for key in ("UAR", "index, logits", "linear probe"))
         print(f"{name}: {scores}; wrote {path}", flush=True)
     if arguments.json:
-        print(json.dumps(told, indent=1, ensure_ascii=False))
+        print_json(told)

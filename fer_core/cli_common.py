@@ -1,6 +1,8 @@
 """What the command lines share: exit codes, how a command is added, and mistakes told in one line."""
 
 import argparse
+import io
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +34,18 @@ def add(within: Any, name: str, call: Call, text: str) -> argparse.ArgumentParse
     added.set_defaults(call=call)
     added.add_argument("--json", action="store_true", help="print JSON")
     return added
+
+
+def print_json(value: Any) -> None:
+    """Prints JSON; letters as they are where standard output is UTF-8."""
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    print(json.dumps(value, indent=1, ensure_ascii=plain))
+
+
+def say_anything() -> None:
+    """Lets standard output take letters that its encoding lacks, and names of files that are no text, as escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def message(error: UserError | OSError) -> str:

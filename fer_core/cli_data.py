@@ -1,12 +1,11 @@
 """The commands ``fer-core data ...``: list data sets, compare a folder with a release, write a miniature of one."""
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
 
-from fer_core.cli_common import Command
+from fer_core.cli_common import Command, print_json
 
 FINDINGS = 1  # the exit code of a check that found an error or a warning
 
@@ -44,7 +43,7 @@ def _check(arguments: argparse.Namespace) -> int | None:
         arguments.name, arguments.root, options, all_files=arguments.all_files, progress=not arguments.quiet
     )
     if arguments.json:
-        print(json.dumps(check_report.to_json(report), indent=1, ensure_ascii=False))
+        print_json(check_report.to_json(report))
     else:
         print(check_report.to_text(report), end="")
     if arguments.sheet:
@@ -87,7 +86,7 @@ def _demo(arguments: argparse.Namespace) -> None:
             commands.append(f"fer-core run {name} --profile smoke --data-root {root}{also}")
     if arguments.json:
         row = {"name": written.name, "root": str(written.root), "files": written.files, "bytes": written.bytes}
-        print(json.dumps({**row, "next": commands}, indent=1, ensure_ascii=False))
+        print_json({**row, "next": commands})
         return
     print(f"wrote {written.files} files, {written.bytes / 1e6:.1f} MB, to {written.root}; now for example")
     print("\n".join(f"  {line}" for line in commands))

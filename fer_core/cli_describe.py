@@ -2,13 +2,12 @@
 
 import argparse
 import dataclasses
-import json
 import logging
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fer_core.cli_common import INTERRUPTED, Command
+from fer_core.cli_common import INTERRUPTED, Command, print_json
 from fer_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -125,7 +124,10 @@ def _describe(arguments: argparse.Namespace, asked: "Sequence[Question]") -> int
     )
     if arguments.dry_run:
         found = preview(asked, arguments.out, arguments.model, settings)
-        print(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else _preview_text(found, arguments))
+        if arguments.json:
+            print_json(found)
+        else:
+            print(_preview_text(found, arguments))
         return None
     if arguments.base_url is None:
         raise UserError("--base-url: expected the endpoint's address, got none; pass it, or --dry-run to ask nobody")
@@ -172,7 +174,7 @@ def _report(report: "Report", arguments: argparse.Namespace) -> None:
     """Prints what was done, and refuses to call a file complete that is not."""
     out = arguments.out
     if arguments.json:
-        print(json.dumps(dataclasses.asdict(report), indent=1, ensure_ascii=False))
+        print_json(dataclasses.asdict(report))
     else:
         print(
             f"{out}: {report.made} descriptions made, {report.cached} from the cache, {report.kept} there before; "

@@ -1,10 +1,9 @@
 """``fer-core data align``: raw photographs and videos to aligned faces."""
 
 import argparse
-import json
 import sys
 
-from fer_core.cli_common import Command
+from fer_core.cli_common import Command, print_json
 
 MODES, SEVERAL, NONE = ("eyes", "points", "box"), ("largest", "centre"), ("skip", "error", "centre")
 FINDERS = ("mediapipe", "files")
@@ -62,7 +61,7 @@ def _align(arguments: argparse.Namespace) -> None:
 
         report = align_folder(arguments.source, arguments.target, placer, arguments.clips, progress)
     if arguments.json:
-        print(json.dumps(config.plain(report), indent=1, ensure_ascii=False))
+        print_json(config.plain(report))
         return
     print(f"alignment {report.digest}: " + ", ".join(f"{count} {name}" for name, count in report.outcomes.items()))
     for name, count in sorted(report.counts.items()):

@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_core import atomic
-from fer_core.cli_common import Command
+from fer_core.cli_common import Command, print_json
 from fer_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -80,6 +81,10 @@ def _predict(arguments: argparse.Namespace) -> int | None:
             raise UserError(f"--{name}: expected a file that ends with {' or '.join(kinds)}, got {given}; rename it")
         if given:
             _check_place(Path(given), f"--{name}")
+    for name, needs in (("faces_model", "mediapipe"), ("faces_folder", "files")):
+        if getattr(arguments, name) not in (None, "download") and arguments.faces != needs:
+            option = name.replace("_", "-")
+            raise UserError(f"--{option}: expected --faces {needs} with it, got {arguments.faces}; add or drop one")
     from tqdm import tqdm
 
     from fer_core import predicting
@@ -120,7 +125,7 @@ def _predict(arguments: argparse.Namespace) -> int | None:
     if arguments.picture and told:
         _draw(Path(arguments.picture), told, model.method.classes)
     if arguments.json:
-        print(json.dumps(report, indent=1, ensure_ascii=False))
+        print_json(report)
     elif not arguments.out:
         for each in told:
             print(f"{_place(each)}  {each.label}  {each.probabilities[each.label]:.3f}")
@@ -142,12 +147,13 @@ def _rows(told: Sequence["Prediction"], left: Sequence["LeftOut"]) -> dict[str, 
     return {
         "predictions": [
             {
-                "path": each.path, "frames": None if each.frames is None else list(each.frames), "label": each.label,
+                "path": _text(each.path), "frames": None if each.frames is None else list(each.frames),
+                "label": each.label,
                 "probabilities": {name: round(value, 6) for name, value in each.probabilities.items()},
             }
             for each in told
         ],
-        "left_out": [{"path": each.path, "why": each.why} for each in left],
+        "left_out": [{"path": _text(each.path), "why": _text(each.why)} for each in left],
     }  # fmt: skip
 
 
@@ -189,7 +195,13 @@ def _draw(path: Path, told: Sequence["Prediction"], classes: Sequence[str]) -> N
 
 def _place(each: "Prediction") -> str:
     """The file, and of a clip which frames."""
-    return each.path if each.frames is None else f"{each.path} {min(each.frames)}-{max(each.frames)}"
+    path = _text(each.path)
+    return path if each.frames is None else f"{path} {min(each.frames)}-{max(each.frames)}"
+
+
+def _text(path: str) -> str:
+    """A file's name as text that any file can hold; bytes that are none as escapes."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -205,7 +217,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
     report = exporting.export(model, Path(arguments.out), frames=arguments.frames, half=arguments.half, stage=stage)
     if arguments.json:
-        print(json.dumps(report, indent=1))
+        print_json(report)
         return
     print(
         f"wrote {arguments.out}, {report['bytes'] / 1e6:.1f} MB; against PyTorch probabilities differ by at most "

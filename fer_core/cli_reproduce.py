@@ -1,13 +1,12 @@
 """The command ``fer-core reproduce``: runs of committed records, done again, and their drift."""
 
 import argparse
-import json
 import math
 
-from fer_core.cli_common import Command
+from fer_core.cli_common import Command, print_json
 from fer_core.errors import UserError
 
-BEYOND = 1  # the exit code where a score is off by more than the tolerance
+BEYOND = 1  # the exit code where a score is off by more than the tolerance, or no run could be done
 
 
 def add_command(command: Command) -> None:
@@ -16,7 +15,9 @@ def add_command(command: Command) -> None:
     Args:
         command: Makes a command's parser out of its name, what it calls, and what it does in words.
     """
-    added = command("reproduce", _reproduce, "do the runs of records again and tell the drift (exit code 1: too far)")
+    added = command(
+        "reproduce", _reproduce, "do the runs of records again and tell the drift (exit code 1: too far, or none done)"
+    )
     names = "names of experiments, * stands for anything (default: all that have records)"
     added.add_argument("experiments", metavar="EXPERIMENT", nargs="*", help=names)
     added.add_argument("--sample", type=int, metavar="N", help="at most N records, spread over all")
@@ -59,9 +60,9 @@ def _reproduce(arguments: argparse.Namespace) -> int | None:
         print(f"{'TOO FAR' if beyond else 'held':10} {row['record']}: {scores}: {same}{agreed}", flush=True)
     done = [row for row in rows if row["again"] is not None]
     if arguments.json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
     else:
         exactly = sum(bool(row["same"]) for row in done)
         ends = f"{exactly} the same to the last digit, {far} beyond {tolerance:g} points"
         print(f"{len(done)} of {len(rows)} runs done, {ends}")
-    return BEYOND if far else None
+    return BEYOND if far or not done else None

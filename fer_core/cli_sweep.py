@@ -1,13 +1,12 @@
 """The command ``fer-core sweep``: many runs, here or on a cluster, and a table of what came of them."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fer_core.cli_common import Command
+from fer_core.cli_common import Command, print_json
 from fer_core.errors import UserError
 
 FAILURES = 1  # the exit code where a run failed
@@ -53,6 +52,8 @@ def add_command(command: Command, whole_numbers: Callable[[str], list[int]]) -> 
 def _sweep(arguments: argparse.Namespace) -> int | None:
     from fer_core import experiments, sweeps
 
+    if not arguments.cluster and (arguments.wait or arguments.parameter):
+        raise UserError("--wait and --parameter: expected --cluster with them, got none; add it or drop them")
     varied = experiments.parse_overrides(arguments.grid, "--grid")
     wrong = next((key for key, values in varied.items() if not isinstance(values, list) or not values), None)
     if wrong is not None:
@@ -63,7 +64,10 @@ def _sweep(arguments: argparse.Namespace) -> int | None:
         arguments.table,
     )  # fmt: skip
     if arguments.dry_run:
-        print(json.dumps([job.__dict__ for job in jobs], indent=1) if arguments.json else "\n".join(map(str, jobs)))
+        if arguments.json:
+            print_json([job.__dict__ for job in jobs])
+        else:
+            print("\n".join(map(str, jobs)))
         return None
     options = sweeps.Options(
         arguments.device,
@@ -78,12 +82,17 @@ def _sweep(arguments: argparse.Namespace) -> int | None:
         submitted = sweeps.submit(jobs, options, Path(arguments.folder), parameters, arguments.cluster)
         print(f"submitted {len(submitted)} runs: {', '.join(job.job_id for job in submitted)}", file=sys.stderr)
         if not arguments.wait:
+            if arguments.json:
+                print_json([{**job.__dict__, "id": each.job_id} for job, each in zip(jobs, submitted, strict=True)])
             return None
         outcomes = [_result(job, submission) for job, submission in zip(jobs, submitted, strict=True)]
     else:
         outcomes = sweeps.run(jobs, options, _tell)
     rows = sweeps.gather(outcomes)
-    print(json.dumps(rows, indent=1) if arguments.json else _table(rows), flush=True)
+    if arguments.json:
+        print_json(rows)
+    else:
+        print(_table(rows), flush=True)
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
         print(f"fer-core: failed: {outcome.job}: {outcome.error}", file=sys.stderr)

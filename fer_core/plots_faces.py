@@ -235,7 +235,8 @@ def said(image: Tensor, probabilities: np.ndarray, classes: Sequence[str], title
             continue
         _picture(above, pixels(image[position]))
         title = titles[position]
-        above.set_title(title if len(title) <= letters else f"…{title[1 - letters :]}", fontsize=8, loc="center", pad=3)
+        shown = title if len(title) <= letters else f"…{title[1 - letters :]}"
+        above.set_title(shown, fontsize=8, loc="center", pad=3, parse_math=False)  # files may have "$" in their names
         colours = [look(name, place)[0] for place, name in enumerate(classes)]
         bars = below.barh(range(len(classes)), probabilities[position], color=colours)
         bars[int(np.argmax(probabilities[position]))].set(edgecolor="black", linewidth=1.8)

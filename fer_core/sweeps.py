@@ -400,8 +400,9 @@ def gather(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
 
     Returns:
         ``experiment``, ``profile``, ``settings``, ``runs``, ``failed``; and in percent ``validation_war`` of the
-        selected epochs (None without such a split), ``war`` and ``uar`` on the test split with their sample deviation
-        ``war_sd`` (None for one run). Choose settings by ``validation_war``: the test split is not for choosing.
+        selected epochs (None without such a split), ``war`` and ``uar`` on the test split, and the sample deviation
+        ``war_sd`` over seeds (None for one). A seed counts by the mean over its folds, if it has run as many as any.
+        Choose settings by ``validation_war``: the test split is not for choosing.
     """
     rows: dict[tuple[str, str, str], list[Outcome]] = {}
     for outcome in outcomes:
@@ -411,18 +412,26 @@ def gather(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
     gathered = []
     for (experiment, profile, settings), members in rows.items():
         done = [member.record for member in members if member.record is not None]
-        war = [100 * record.metrics["war"] for record in done]
-        validation = [score for score in map(_validation, done) if score is not None]
+        seeds = tables.whole_seeds(done)
+        war = _means(seeds, lambda record: 100 * record.metrics["war"])
+        uar = _means(seeds, lambda record: 100 * record.metrics["uar"])
+        validation = _means(seeds, _validation)
         gathered.append(
             {
                 "experiment": experiment, "profile": profile, "settings": settings,
                 "runs": len(done), "failed": sum(1 for member in members if member.error),
                 "validation_war": fmean(validation) if validation else None,
                 "war": fmean(war) if war else None, "war_sd": stdev(war) if len(war) > 1 else None,
-                "uar": fmean(100 * record.metrics["uar"] for record in done) if done else None,
+                "uar": fmean(uar) if uar else None,
             }
         )  # fmt: skip
     return gathered
+
+
+def _means(seeds: Iterable[Sequence[Record]], score: Callable[[Record], float | None]) -> list[float]:
+    """A score of each seed, the mean over its folds; seeds without one are left out."""
+    told = [[value for record in runs if (value := score(record)) is not None] for runs in seeds]
+    return [fmean(values) for values in told if values]
 
 
 def _validation(record: Record) -> float | None:

@@ -16,7 +16,9 @@ _FEW_NOTES = 3  # more than that are folded below an HTML table
 
 
 def _seeds(row: Row) -> str:
-    return str(len(row.seeds)) if row.seeds else "–"
+    """How many seeds the row's cells are means over: a number, or the least and the most."""
+    counts = sorted({cell.seeds for cell in row.cells if cell.seeds})
+    return "–".join(map(str, counts[:: max(1, len(counts) - 1)])) or "–"
 
 
 def _text(cell: Cell) -> str:
@@ -81,7 +83,7 @@ def csv_text(table: Table) -> str:
 
 
 def _facts(cell: Cell) -> dict[str, Any]:
-    names = ("kind", "value", "deviation", "status", "stale", "note")
+    names = ("kind", "value", "deviation", "status", "stale", "seeds", "note")
     return {name: getattr(cell, name) for name in names}
 
 
@@ -92,8 +94,21 @@ _LATEX = {
 }  # fmt: skip
 
 
+# A command of a footnote, up to what it needs: in the typewriter font, and without TeX's dashes and curly quotes.
+_COMMAND = re.compile(r"fer-core \w.*?(?= \(needs |; |$)")
+
+
 def _tex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _tex_note(note: str) -> str:
+    pieces, end = [], 0
+    for found in _COMMAND.finditer(note):
+        command = _tex(found[0]).replace("--", "-{}-").replace("'", r"\textquotesingle{}")
+        pieces += [_tex(note[end : found.start()]), rf"\texttt{{{command}}}"]
+        end = found.end()
+    return "".join([*pieces, _tex(note[end:])])
 
 
 def latex(table: Table) -> str:
@@ -123,20 +138,20 @@ def latex(table: Table) -> str:
     lines += [r"    \bottomrule", r"  \end{tabular}"]
     below = {**_legend(table), **{str(number): note for number, note in enumerate(table.notes, start=1)}}
     if below:
-        notes = [rf"  \textsuperscript{{{mark}}} {_tex(note)}\par" for mark, note in below.items()]
+        notes = [rf"  \textsuperscript{{{mark}}} {_tex_note(note)}\par" for mark, note in below.items()]
         lines += [r"  \par\smallskip", r"  {\footnotesize\raggedright", *notes, "  }"]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
 def _shared(table: Table) -> dict[int, str]:
     """Columns of the stub in which all rows agree, by place: what the caption may say once, in a few words."""
-    backbones, seeds = {row.backbone for row in table.rows}, {len(row.seeds) for row in table.rows}
+    backbones, seeds = {row.backbone for row in table.rows}, {_seeds(row) for row in table.rows}
     told = {}
     if len(table.rows) > 1 and len(backbones) == 1:
         told[_STUB.index("Backbone")] = f"backbone {backbones.pop()}"
     if len(table.rows) > 1 and len(seeds) == 1:
         count = seeds.pop()
-        told[_STUB.index("Seeds")] = f"{count} seed{'s' * (count > 1)}" if count else ""
+        told[_STUB.index("Seeds")] = "" if count == "–" else f"{count} seed{'s' * (count != '1')}"
     return told
 
 
@@ -199,7 +214,7 @@ def json_text(table: Table) -> str:
         for each in table.columns
     ]
     values = {"name": table.name, "caption": table.caption, "columns": columns, "rows": rows}
-    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(values, indent=1) + "\n"  # for any terminal
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {

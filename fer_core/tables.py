@@ -6,6 +6,7 @@ set: what stands in it was measured on that data set and no other.
 """
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -43,6 +44,7 @@ class Cell:
         deviation: Sample standard deviation over seeds; None with fewer than two.
         status: Mark of a published number.
         stale: Whether its records were measured with settings, data or weights that are no longer today's.
+        seeds: Number of seeds that it is a mean over; 0 for published numbers.
         note: What a footnote says of it; empty for none.
     """
 
@@ -52,12 +54,13 @@ class Cell:
     deviation: float | None = None
     status: str | None = None
     stale: bool = False
+    seeds: int = 0
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: ``seeds`` is empty for published rows."""
+    """One row of a table: ``seeds`` are those of any cell, empty for published rows."""
 
     method: str
     backbone: str
@@ -210,13 +213,23 @@ def _join(rows: list[Row], new: Row) -> None:
     """Adds a published row; one row for what two sources print of a method, where they do not disagree."""
     for place, old in enumerate(rows):
         ours = any(cell.kind in ("reproduced", "not run") for cell in old.cells)
-        if ours or (old.method, old.backbone) != (new.method, new.backbone):
+        if ours or old.method != new.method:
             continue
         both = list(zip(old.cells, new.cells, strict=True))
-        if all(one.value == other.value for one, other in both if None not in (one.value, other.value)):
-            rows[place] = replace(old, cells=tuple(_better(one, other) for one, other in both))
+        told = [one.value == other.value for one, other in both if None not in (one.value, other.value)]
+        unnamed = "–" in (old.backbone, new.backbone)
+        # Where a source names no backbone, an equal number tells that it is the same row.
+        if all(told) and (_spelled(old.backbone) == _spelled(new.backbone) or (unnamed and told)):
+            backbone = new.backbone if old.backbone == "–" else old.backbone
+            cells = tuple(_better(one, other) for one, other in both)
+            rows[place] = replace(old, backbone=backbone, cells=cells)
             return
     rows.append(new)
+
+
+def _spelled(backbone: str) -> str:
+    """A backbone's name, however it is spelled: ResNet-50 and ResNet50 are the same."""
+    return re.sub(r"[\s-]", "", backbone).lower()
 
 
 def _better(one: Cell, other: Cell) -> Cell:
@@ -272,7 +285,7 @@ class _Measured:
         # What ran with other settings than the row asks for never counts as the row's own.
         own = comparing.with_settings(found(self.name), self.name, row.profile, self.asked)
         current = [record for record in own if not experiments.is_stale(record)]
-        self.records = _whole(current or own)
+        self.records = [record for runs in whole_seeds(current or own) for record in runs]
         if self.records:
             self.backbone = ", ".join(dict.fromkeys(record.backbone for record in self.records))
         tested = {(record.fold, record.fingerprint) for record in self.records}  # each fold has samples of its own
@@ -295,7 +308,8 @@ class _Measured:
         text = column.text(mean) if deviation is None else f"{column.text(mean)} ± {column.text(deviation)}"
         if self.folds is not None and len(folds) < self.folds:
             text = f"{text} ({_count(folds)} of {self.folds})"
-        return Cell("reproduced", text, mean, deviation, stale=self.stale, note=self._provenance(folds))
+        note = self._provenance(folds)
+        return Cell("reproduced", text, mean, deviation, stale=self.stale, seeds=len(scores), note=note)
 
     def _by_seed(self, column: Column) -> tuple[list[float], list[int]]:
         """The score of each seed, the mean over its folds; and those folds, which are the same for all."""
@@ -335,13 +349,14 @@ class _Measured:
         return f"{command} (needs {' and '.join(needs)})" if needs else command
 
 
-def _whole(found: list[Record]) -> list[Record]:
-    """The records of those seeds that have run the most folds, and the same ones."""
-    folds: dict[int, set[int | None]] = {}
+def whole_seeds(found: Sequence[Record]) -> list[list[Record]]:
+    """The records of each seed that has run the most folds, and the same ones; in the order that they came."""
+    seeds: dict[int, list[Record]] = {}
     for record in found:
-        folds.setdefault(record.seed, set()).add(record.fold)
+        seeds.setdefault(record.seed, []).append(record)
+    folds = {seed: {record.fold for record in runs} for seed, runs in seeds.items()}
     most = max(folds.values(), key=len, default=set())
-    return [record for record in found if folds[record.seed] == most]
+    return [runs for seed, runs in seeds.items() if folds[seed] == most]
 
 
 def _count(folds: Sequence[int]) -> str:

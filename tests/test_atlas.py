@@ -157,6 +157,14 @@ def test_several_methods_are_one_json_document(answers, tmp_path, monkeypatch, c
     assert len(asked) == 2
 
 
+@pytest.mark.parametrize("given", [("--limit", "40"), ("--profile", "quick"), ("--seed", "1")])
+def test_the_books_answers_are_of_the_whole_test_split(given, answers, capsys):
+    assert cli.main(["atlas", "coop-facs-still-8", *given]) == 2
+    assert "expected profile full, seed 0, all samples for book/atlas, got" in capsys.readouterr().err
+    with pytest.raises(UserError, match="pass --out"):
+        atlas.keep(answers["coop-facs-still-8"])  # a smoke run's
+
+
 @pytest.mark.parametrize(("given", "message"), [
     (("--device", "gpu"), "device: expected one that this machine has, got 'gpu'"),
     (("--limit", "0"), "limit: expected at least 1 test sample, got 0"),

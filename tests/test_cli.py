@@ -145,6 +145,29 @@ def test_a_reader_that_goes_away_is_no_error():
     process.stderr.close()
 
 
+@pytest.mark.parametrize("arguments", [["tables", "baselines-ferplus"], ["tables", "baselines-ferplus", "--json"],
+                                       ["data", "list", "--json"]])  # fmt: skip
+def test_terminals_without_utf_8_are_written_to(arguments):
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "fer_core.cli", *arguments], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.isascii()
+    if "--json" in arguments:
+        json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    (("tables", "baselines-ferplus", "--records", "{}/typo"), "--records: expected a folder of records, found none at"),
+    (("tables", "--format", "latex"), "--format latex: expected a table to print, got no name"),
+    (("sweep", "coop-ferplus", "--wait"), "--wait and --parameter: expected --cluster with them, got none"),
+    (("sweep", "coop-ferplus", "--parameter", "timeout_min=5"), "--wait and --parameter: expected --cluster with them"),
+])  # fmt: skip
+def test_options_that_would_do_nothing_are_mistakes(given, message, tmp_path, capsys):
+    assert cli.main([each.format(tmp_path) for each in given]) == 2
+    assert message in capsys.readouterr().err
+
+
 def listed(capsys, *arguments):
     assert cli.main([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

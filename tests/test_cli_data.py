@@ -169,7 +169,7 @@ def _copy(source, target):
         (("raf-bd", "ROOT"), "unknown licensed data set 'raf-bd'; did you mean 'raf-db'?"),
         (("dfew", "ROOT"), "dfew: expected EmoLabel_DataSplit or Clip, found none in "),
         (("raf-db", "ROOT/none"), "raf-db: expected "),
-        (("raf-db",), "raf-db: expected a data folder, got none; pass --data-root or set FER_DATA_ROOT"),
+        (("raf-db",), "raf-db: expected a data folder, got none; name it (--data-root) or set FER_DATA_ROOT"),
         (("raf-db", "ROOT", "--option", "fold=2"), "unknown setting of data of raf-db 'fold'; known: size, "),
         (("raf-db", "ROOT", "--option", "size"), "--option: expected KEY=VALUE, got 'size'"),
         (("raf-db", "ROOT", "--sheet", "faces.jpg"), "data check: expected a .png file for the sheet, got 'faces.jpg'"),

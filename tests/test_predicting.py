@@ -1,6 +1,9 @@
 """Predictions are those of the method on the same pixels; a file that cannot be used is told, and the others go on."""
 
 import json
+import os
+import shutil
+from pathlib import Path
 
 import av
 import numpy as np
@@ -244,6 +247,8 @@ def test_models_by_name():
         (["{a}", "--frames", "0"], "frames: expected 1 to 4096, got 0"),
         (["{a}", "--device", "abacus"], "device: expected one that this machine has"),
         (["{a}", "--faces", "files"], "face files: expected their folder, got none"),
+        (["{a}", "--faces-folder", "{empty}"], "--faces-folder: expected --faces files with it, got centre"),
+        (["{a}", "--faces-model", "m.task"], "--faces-model: expected --faces mediapipe with it, got centre"),
         (["{a}", "--out", "{notes}/x.csv"], "--out: cannot write"),
     ],
 )
@@ -280,6 +285,17 @@ def test_the_command_writes_what_was_said(folder, tmp_path, capsys):
     Image.new("RGB", (8, 8)).save(folder / "aa.png")
     assert cli.main(command) == 0
     assert capsys.readouterr().out.splitlines()[0].startswith(f"{folder / 'a.png'}  ")
+
+
+def test_files_of_any_name_are_told(folder, tmp_path):
+    odd = [os.fsencode(folder) + b"/\xe9t\xe9.png", os.fsencode(folder / "x$_$.png"), os.fsencode(folder / "\xe9.png")]
+    for name in odd:
+        shutil.copy(os.fsencode(folder / "a.png"), name)
+    command = ["predict", *map(os.fsdecode, odd), "--quiet", "--out", str(tmp_path / "all.json")]
+    assert cli.main([*command, "--picture", str(tmp_path / "all.png")]) == 0
+    told = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))["predictions"]
+    assert [Path(each["path"]).name for each in told] == ["\\xe9t\\xe9.png", "x$_$.png", "é.png"]
+    assert (tmp_path / "all.png").is_file()
 
 
 def test_an_interrupt_leaves_what_was_done(folder, tmp_path, monkeypatch, capsys):

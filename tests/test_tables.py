@@ -74,6 +74,17 @@ def test_a_cell_is_mean_and_sample_deviation_over_seeds(tmp_path):
     assert "over seeds 0, 1, 2" in note
 
 
+def test_cells_of_other_numbers_of_seeds_are_told(tmp_path):
+    for seed in range(3):
+        write(tmp_path, 0.5, seed, name="coop-facs-still-8")
+    write(tmp_path, 0.5)
+    table = fill(tmp_path, WAR, FACES)
+    assert [cell.seeds for cell in table.rows[0].cells] == [1, 3]
+    assert "| coop | embedded | 1–3 |" in table_formats.markdown(table)
+    several = dataclasses.replace(table, rows=table.rows * 2)
+    assert "1–3 seeds.</caption>" in table_formats.html(several)
+
+
 def test_one_seed_has_no_deviation(tmp_path):
     write(tmp_path, 0.5)
     ((cell,),) = (row.cells for row in fill(tmp_path, WAR).rows)
@@ -290,11 +301,17 @@ def test_two_sources_of_a_method_share_a_row_unless_they_disagree(tmp_path):
         number("43.40", note="A"), number("60", method="other"), number("70", method="third"),
         number("43.4", "primary", paper="Q", note="B"), number("48", metric="WAR", paper="Q"),
         number("61", method="other", paper="Q"), number("70", method="third", backbone="X", paper="Q"),
+        number("80", method="net", backbone="ResNet-50"), number("80", method="net", backbone="ResNet50", paper="Q"),
+        number("90", method="un"), number("90", method="un", backbone="", paper="Q"),
+        number("48", method="un", backbone="", metric="WAR", paper="Q"),
+        number("95", method="apart"), number("49", method="apart", backbone="", metric="WAR", paper="Q"),
     ]  # fmt: skip
     table = fill(tmp_path, WAR, UAR, rows=[Theirs("P", "T"), Theirs("Q", "T")], numbers=numbers)
-    assert [(row.method, row.cells[1].text) for row in table.rows] == [
-        ("M", "43.4"), ("other", "60"), ("third", "70"), ("other", "61"), ("third", "70"),
+    assert [(row.method, row.backbone, row.cells[1].text) for row in table.rows] == [
+        ("M", "B", "43.4"), ("other", "B", "60"), ("third", "B", "70"), ("net", "ResNet-50", "80"), ("un", "B", "90"),
+        ("apart", "B", "95"), ("other", "B", "61"), ("third", "X", "70"), ("apart", "–", "–"),
     ]  # fmt: skip
+    assert table.rows[4].cells[0].text == "48"  # that the other number is equal tells whose it is
     war, uar = table.rows[0].cells
     assert (war.text, war.status) == ("48", "secondary")
     assert (uar.status, uar.note) == ("primary", "B; S; A; S")
@@ -372,6 +389,14 @@ def test_latex_escapes_what_latex_reads(table):
     assert r"91.15\textsuperscript{s,3}" in text
 
 
+def test_latex_leaves_commands_as_they_are_typed(tmp_path):
+    row = Ours("coop", overrides=(("training.betas", [0.8, 0.9]),))
+    text = table_formats.latex(fill(tmp_path, WAR, rows=[row]))
+    command = r"\texttt{fer-core run coop-ferplus -{}-profile full -{}-seed 0,1,2 -{}-set "
+    assert command + r"\textquotesingle{}training.betas=[0.8, 0.9]\textquotesingle{} " in text
+    assert r" -{}-data-root FOLDER} (needs the images of ferplus in FOLDER)\par" in text
+
+
 class _Reader(HTMLParser):
     def __init__(self, text):
         super().__init__()
@@ -406,14 +431,20 @@ def test_html_is_well_formed_and_accessible(table):
 
 
 def test_html_says_once_what_all_rows_share(table):
-    alike = dataclasses.replace(
-        table, rows=tuple(dataclasses.replace(row, backbone="ViT-X", seeds=(0, 1)) for row in table.rows)
-    )
+    def of(count):
+        return tuple(
+            dataclasses.replace(
+                row, backbone="ViT-X", cells=tuple(dataclasses.replace(cell, seeds=count) for cell in row.cells)
+            )
+            for row in table.rows
+        )
+
+    alike = dataclasses.replace(table, rows=of(2))
     text = table_formats.html(alike)
     assert _Reader(text).scopes == ["col"] * (len(table.columns) + 1) + ["row"] * len(table.rows)
     assert text.count("ViT-X") == 1
     assert "Every row: backbone ViT-X, 2 seeds.</caption>" in text
-    nobody = dataclasses.replace(alike, rows=tuple(dataclasses.replace(row, seeds=()) for row in alike.rows))
+    nobody = dataclasses.replace(alike, rows=of(0))
     assert "Every row: backbone ViT-X.</caption>" in table_formats.html(nobody)
     alone = table_formats.html(dataclasses.replace(alike, rows=alike.rows[:1]))
     assert "Every row" not in alone

@@ -97,10 +97,10 @@ def candidates(name: str, root: Root, folders: Sequence[str]) -> list[Path]:
     """
     place = root if root is not None else os.environ.get("FER_DATA_ROOT")
     if not place:
-        raise UserError(f"{name}: expected a data folder, got none; pass --data-root or set FER_DATA_ROOT")
+        raise UserError(f"{name}: expected a data folder, got none; name it (--data-root) or set FER_DATA_ROOT")
     path = Path(place).expanduser()
     if not path.is_dir():
-        raise UserError(f"{name}: expected {path} to be a folder, found none; mend --data-root or FER_DATA_ROOT")
+        raise UserError(f"{name}: expected {path} to be a folder, found none; mend the path or FER_DATA_ROOT")
     return [path, *(path / folder for folder in folders)]
 
 

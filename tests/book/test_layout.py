@@ -28,11 +28,12 @@ def test_the_repository_is_unset_or_its_address(small_book):
 
 
 def test_evidence_is_records_and_published_numbers(small_book):
-    for name in ("records/coop/full-seed0.json", "published/a.csv", "published/notes.txt", "page.md"):
+    evidence = ("records/coop/full-seed0.json", "published/a.csv", "atlas/coop.json", "atlas/coop.safetensors")
+    for name in (*evidence, "published/notes.txt", "page.md"):
         path = small_book.root / "book" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert [path.name for path in small_book.evidence] == ["a.csv", "full-seed0.json"]
+    assert {path.relative_to(small_book.root / "book").as_posix() for path in small_book.evidence} == {*evidence}
 
 
 def test_every_module_has_a_room_in_the_design():

@@ -16,7 +16,7 @@ ELSEWHERE = {
     "maple-facs-still-8:length", "promptsrc-facs-still-8:hold",
 }  # fmt: skip
 FULL = (0, 1, 2)
-REPRODUCED, NOT_RUN, PUBLISHED = Cell("reproduced", "1"), Cell("not run", "not run"), Cell("published", "2")
+REPRODUCED, NOT_RUN, PUBLISHED = Cell("reproduced", "1", seeds=3), Cell("not run", "not run"), Cell("published", "2")
 
 
 def test_every_table_is_counted():
@@ -26,7 +26,7 @@ def test_every_table_is_counted():
 @pytest.mark.parametrize(("rows", "told"), [
     ([(FULL, REPRODUCED, REPRODUCED), (FULL, REPRODUCED, Cell("empty"))], "● all 2"),
     ([(FULL, REPRODUCED, REPRODUCED), ((), PUBLISHED, PUBLISHED), (FULL, REPRODUCED, NOT_RUN)], "◐ 1 of 2"),
-    ([(FULL, REPRODUCED), ((0, 1), REPRODUCED)], "◐ 1 of 2"),
+    ([(FULL, REPRODUCED), (FULL, REPRODUCED, replace(REPRODUCED, seeds=2))], "◐ 1 of 2"),
     ([(FULL, replace(REPRODUCED, stale=True))], "○ 0 of 1"),
     ([((), NOT_RUN), ((), NOT_RUN), ((), PUBLISHED)], "○ 0 of 2"),
     ([((), PUBLISHED)], "–"),

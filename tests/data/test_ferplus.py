@@ -226,7 +226,7 @@ def test_names_an_empty_folder_and_a_missing_one(layout, tmp_path: Path, monkeyp
     with pytest.raises(UserError, match="to be a folder, found none"):
         Ferplus("train", tmp_path / "nowhere")
     monkeypatch.delenv("FER_DATA_ROOT", raising=False)
-    with pytest.raises(UserError, match="pass --data-root or set FER_DATA_ROOT"):
+    with pytest.raises(UserError, match=r"name it \(--data-root\) or set FER_DATA_ROOT"):
         Ferplus("train")
     with pytest.raises(UserError, match="unknown split 'valid'"):
         Ferplus("valid", layout.root)

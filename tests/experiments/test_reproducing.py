@@ -145,6 +145,9 @@ def test_what_cannot_be_done_is_told_and_no_drift(recorded, ferplus, tmp_path, c
     assert "expected" in drifts["linear-probe-ferplus"].why
     assert not any(each.beyond(0) for each in drifts.values())
     assert all(each.row()["again"] is None for each in drifts.values())
+    command = ["reproduce", "--records", str(folder), "--data-root", str(tmp_path / "nowhere"), "--device", "cpu"]
+    assert cli.main([*command, "--quiet"]) == 1  # a check that checked nothing has not passed
+    assert "0 of 2 runs done" in capsys.readouterr().out
 
 
 def test_which_records(recorded):

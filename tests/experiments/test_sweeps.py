@@ -10,6 +10,7 @@ import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -280,6 +281,20 @@ def test_rows_are_means_over_seeds_and_folds(options):
     assert first["war_sd"] == pytest.approx(abs(war[0] - war[1]) / 2**0.5)
     validation = [100 * outcome.record.history[0]["validation"]["war"] for outcome in outcomes[:2]]
     assert first["validation_war"] == pytest.approx(sum(validation) / 2)
+
+
+def test_a_seed_counts_by_the_mean_over_its_folds():
+    def told(seed, fold, war):
+        record = SimpleNamespace(
+            seed=seed, fold=fold, metrics={"war": war, "uar": war, "validation": {"war": war}}, history=[], selection={}
+        )
+        return Outcome(Job("x-dfew", "paper", seed, {"data.fold": fold}), record)
+
+    runs = [told(seed, fold, 0.6 + 0.05 * fold + 0.001 * seed) for seed in (0, 1) for fold in (1, 2, 3)]
+    (row,) = sweeps.gather([*runs, told(2, 1, 0.1)])  # a seed that lacks folds would tilt the mean
+    assert (row["war"], row["uar"], row["validation_war"]) == pytest.approx((70.05, 70.05, 70.05))
+    assert row["war_sd"] == pytest.approx(0.1 / 2**0.5)
+    assert row["runs"] == 7
 
 
 def test_the_command_lists_runs_and_gathers_a_table(ferplus, tmp_path, capsys):
