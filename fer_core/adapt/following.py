@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fer_core.adapt.base import unlabelled
 from fer_core.adapt.clip_autt import ClipAutt
+from fer_core.adapt.unit_prompts import sentences
 from fer_core.batch import Batch
 
 _OF_PHRASES = ("moved", "words")  # fields that know of no videos
@@ -58,7 +59,7 @@ def follow(method: ClipAutt, videos: Batch) -> Course:
     source, prompts = method.method, method.prompts
     found: dict[str, list[Tensor]] = {each.name: [] for each in fields(Course)}
     with torch.no_grad():
-        plain = source.clip.encode_text([f"{phrase}." for phrase in source.phrases])
+        plain = source.clip.encode_text(sentences(source.phrases))
     for each in method.passes(unlabelled(videos)):
         with torch.no_grad():
             chosen = each.weights.argmax(1)

@@ -1,7 +1,8 @@
 """TENT: the image tower's layer norms, tuned by the entropy of predictions.
 
 Wang et al. 2021, "Tent: Fully Test-Time Adaptation by Entropy Minimization" (arXiv 2006.10726), section 3. Scales and
-shifts of norm layers change, all else stays; a batch is predicted by the forward pass before its step.
+shifts of norm layers change, all else stays; a batch is predicted by the forward pass before its last step, as the
+authors' code does.
 
 Our reading: a ViT's layer norms stand for the paper's batch norms, whose statistics a layer norm does not have; the
 optimiser is Adam without weight decay, at the paper's rate for small images; a person's videos come in batches, and
@@ -76,16 +77,16 @@ class Tent(TestTimeMethod):
 
     def adapt(self, videos: Batch) -> Adapted:
         """Predicts the videos, and takes its steps on them; see :class:`TestTimeMethod`."""
-        said = None
+        output = None
         for _ in range(self.config.steps):
-            seen = self.source.clip.encode_image(videos.image, patches=False, tower=self.tower)
+            patches = self.source.needs_patches
+            seen = self.source.clip.encode_image(videos.image, patches=patches, tower=self.tower)
             output = self.source(replace(videos, features=seen))
-            said = said or output
             self.optimizer.zero_grad()
             entropy(output.logits).mean().backward()
             self.optimizer.step()
-        assert said is not None
-        return Adapted(said.logits.detach(), said.features.detach())
+        assert output is not None
+        return Adapted(output.logits.detach(), output.features.detach())
 
 
 def _norm_parameters(tower: nn.Module) -> Iterator[nn.Parameter]:

@@ -1,5 +1,6 @@
 """Learned contexts before the words of CLIP-AU's action units: what its test-time prompt methods tune."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -28,6 +29,11 @@ def clip_au(source: Method, name: str) -> ClipAu:
     return source
 
 
+def sentences(phrases: Sequence[str]) -> list[str]:
+    """Phrases with a full stop; texts that have one, as templates of class names do, stay as the source knows them."""
+    return [phrase if phrase.endswith(".") else f"{phrase}." for phrase in phrases]
+
+
 class UnitPrompts:
     """Contexts of P vectors, one set an action unit, and the features of the texts that they make.
 
@@ -45,7 +51,7 @@ class UnitPrompts:
             raise UserError(f"context_length: expected at least 1, got {length}; the paper has 4")
         self.source, self.clip = source, source.clip
         phrases = source.phrases
-        self.words, self.released = self.clip.tokens([f"{phrase}." for phrase in phrases]), released
+        self.words, self.released = self.clip.tokens(sentences(phrases)), released
         if released:
             self.words = self._without_words(self.words)
         device = self.clip.device

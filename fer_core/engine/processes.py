@@ -1,6 +1,7 @@
 """The processes of one run: one here, or several that ``accelerate launch``, ``torchrun`` or a cluster has started.
 
-Hugging Face Accelerate joins them; each has its share of every batch, and together they do what one process would.
+Hugging Face Accelerate joins them; each has its share of every batch, and together they do what one process would, but
+for losses that compare samples with each other: these see the samples of one process.
 """
 
 import os

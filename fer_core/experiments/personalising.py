@@ -122,7 +122,7 @@ def _source(
     tower = method.source.clip
     transform = data.Transform.of(tower)
     pixels = Pixels(split, transform, training.batch_size, seed, processes, training.workers)
-    return pixels if method.pixels else encoded(pixels, tower, False, training.precision)
+    return pixels if method.pixels else encoded(pixels, tower, method.source.needs_patches, training.precision)
 
 
 def _hidden(source: Source, processes: engine.Processes) -> Iterator[Batch]:

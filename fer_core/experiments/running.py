@@ -260,7 +260,7 @@ def run(
         flops=measuring.flops(told.method, sample),
         seconds=clock.seconds(told.phases, told.earlier),
         peak_memory=told.peak_memory,
-        hardware=hardware.describe(target),
+        hardware={**hardware.describe(target), "processes": processes.count},
         versions=hardware.versions(),
         commit=commit,
         variant=variant,

@@ -26,6 +26,11 @@ def sentences(text: str, words: int = 40) -> list[str]:
     return pieces
 
 
+def described(texts: Sequence[str]) -> list[int]:
+    """The places of those that say something."""
+    return [place for place, text in enumerate(texts) if sentences(text)]
+
+
 @torch.no_grad()
 def describe(clip: Clip, texts: Sequence[str]) -> Tensor:
     """Text features ``(B, D)`` of descriptions, normalised: the mean over their sentences.

@@ -106,10 +106,13 @@ class Method(nn.Module, ABC):
         Raises:
             UserError: If the method learns from votes and the batch has none.
         """
+        return {"loss": self.labels_against(output.logits, batch)}
+
+    def labels_against(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of logits ``(B, C)`` with the smoothed labels or the votes; raises as :meth:`losses`."""
         if self._learns_from_votes and batch.votes is None:
             raise UserError("expected annotators' votes, but this data set has none; set model.votes=false")
-        votes = batch.votes if self._learns_from_votes else None
-        return {"loss": self.label_loss(output.logits, batch.label, votes)}
+        return self.label_loss(logits, batch.label, batch.votes if self._learns_from_votes else None)
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Called once before training, over un-augmented training batches; most methods need no such look."""

@@ -28,7 +28,7 @@ from fer_core.batch import Batch
 from fer_core.clip import Clip
 from fer_core.descriptions.masking import mask
 from fer_core.errors import UserError
-from fer_core.layers.described import describe
+from fer_core.layers.described import describe, described
 from fer_core.losses.description_contrast import description_contrast
 from fer_core.models.base import Output, cosine_logits, register
 from fer_core.models.timed_clips import TimedClips, TimedClipsConfig
@@ -92,11 +92,11 @@ class EmoClip(TimedClips):
         """
         if batch.caption is None:
             raise UserError("expected a description of each clip, got none; set data.descriptions")
-        described = [place for place, text in enumerate(batch.caption) if text.strip()]
-        if not described:
+        places = described(batch.caption)
+        if not places:
             return {"loss": 0.0 * output.features.sum()}
-        texts = [batch.caption[place] for place in described]
+        texts = [batch.caption[place] for place in places]
         if self.config.masked:
             texts = [mask(text) for text in texts]
-        logits = cosine_logits(output.features[described], describe(self.clip, texts), self.clip.logit_scale)
+        logits = cosine_logits(output.features[places], describe(self.clip, texts), self.clip.logit_scale)
         return {"loss": description_contrast(logits, texts)}

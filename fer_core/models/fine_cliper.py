@@ -36,7 +36,7 @@ from fer_core.batch import Batch
 from fer_core.clip import Clip
 from fer_core.descriptions.masking import mask
 from fer_core.errors import UserError, unknown
-from fer_core.layers.described import describe
+from fer_core.layers.described import describe, described
 from fer_core.layers.maps import landmark_picture, parsing_picture
 from fer_core.layers.video_adapters import Bottleneck, VideoAdapters, check_settings
 from fer_core.losses.description_contrast import description_contrast
@@ -191,6 +191,12 @@ class FineCliper(Method):
             return None if image is None else pool(self.over_time(name, image))
         if batch.caption is None:
             return None
+        untold = len(batch.caption) - len(described(batch.caption))
+        if untold:  # MAFW's neutral clips have none: whether there is one would tell the class
+            raise UserError(
+                f"expected a description of each clip, got none of {untold} of {len(batch.caption)}; describe all "
+                "(fer-core describe clips), or let descriptions teach alone (model.description_weight)"
+            )
         told = self.descriptions(batch.caption)
         assert self.describe is not None
         return normalise(told + self.describe(told))
@@ -251,7 +257,7 @@ class FineCliper(Method):
         config = self.config
         parts, weights = {"label": super().losses(batch, output)["loss"]}, {"label": 1.0}
         if config.stream_weight and len(self._scores) > 1:
-            own = [F.cross_entropy(score, batch.label) for score in self._scores.values()]
+            own = [self.labels_against(score, batch) for score in self._scores.values()]
             parts["streams"], weights["streams"] = torch.stack(own).mean(), config.stream_weight
         if config.binary_weight:
             target = F.one_hot(batch.label, len(self.classes)).to(output.logits.dtype)
@@ -267,9 +273,9 @@ class FineCliper(Method):
         if batch.caption is None:
             raise UserError("description_weight: expected captions in the batch, got none; set data.descriptions, or 0")
         features = self._features["frames"]
-        described = [place for place, text in enumerate(batch.caption) if text.strip()]
-        if not described:
+        places = described(batch.caption)
+        if not places:
             return 0.0 * features.sum()
-        texts = [self._told(batch.caption[place]) for place in described]
-        logits = cosine_logits(features[described], describe(self.clip, texts), self.clip.logit_scale)
+        texts = [self._told(batch.caption[place]) for place in places]
+        logits = cosine_logits(features[places], describe(self.clip, texts), self.clip.logit_scale)
         return description_contrast(logits, texts)

@@ -69,6 +69,8 @@ class LesClipConfig(SupervisedConfig, PromptConfig):
         label: Weight of the smoothed cross-entropy.
         balance: Weight of the experts' balance; 0.01, as in Switch Transformers, is a row of the ablation ``loss``.
         label_smoothing: Of the cross-entropy.
+        votes: As of :class:`~fer_core.models.base.SupervisedConfig`, for the cross-entropy alone: the other terms
+            compare samples and classes by their labels.
     """
 
     templates: str = "les-clip"

@@ -6,6 +6,7 @@ import torch
 from fer_core import adapt, models, prompts
 from fer_core import clip as clips
 from fer_core.adapt.clip_autt import windows_of
+from fer_core.adapt.unit_prompts import sentences
 from fer_core.losses.entropy import entropy
 
 
@@ -112,6 +113,12 @@ def test_soft_choice_weighs_windows_and_several_keeps_the_surest(source, videos)
         sharp = built(source, choice="soft", temperature=1e-6, steps=0).adapt(adapt.unlabelled(batch))
         plain = built(source, steps=0).adapt(adapt.unlabelled(batch))
     torch.testing.assert_close(sharp.logits, plain.logits)
+
+
+def test_texts_that_end_are_not_ended_again():
+    assert sentences(["inner brow raiser", "a photo of a face in pain."]) == [
+        "inner brow raiser.", "a photo of a face in pain.",
+    ]  # fmt: skip
 
 
 def test_the_units_words_are_in_the_sequence_and_in_the_released_form_are_not(source):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fer_core import adapt
+from fer_core import adapt, models
 from fer_core.adapt.views import views_of
 from fer_core.losses.entropy import entropy, marginal_entropy
 
@@ -19,6 +19,23 @@ def test_tent_predicts_before_its_step_and_changes_norms_alone(source, videos):
     assert changed
     assert all("ln_" in name for name in changed)
     assert method.adapted_parameters == sum(before[name].numel() for name in before if "ln_" in name)
+
+
+def test_tent_predicts_by_its_last_forward_pass(source, videos):
+    batch = adapt.unlabelled(videos(pixels=True))
+    one_by_one = adapt.build("tent", source, {"lr": 0.02})
+    told = [one_by_one.adapt(batch).logits for _ in range(3)]
+    at_once = adapt.build("tent", source, {"lr": 0.02, "steps": 3}).adapt(batch).logits
+    torch.testing.assert_close(at_once, told[-1])
+    assert not torch.allclose(at_once, told[0])
+
+
+def test_tent_gives_its_source_the_patches_that_it_needs(tower, videos):
+    source = models.build("les-clip", tower, ("neutral", "pain"), {"experts": "none"})
+    batch = adapt.unlabelled(videos(pixels=True))
+    assert source.needs_patches
+    assert source.frozen_image_tower
+    assert adapt.build("tent", source, {}).adapt(batch).logits.shape == (len(batch.label), 2)
 
 
 def test_tent_lowers_the_entropy(source, videos):

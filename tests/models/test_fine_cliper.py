@@ -119,8 +119,24 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(tiny_clip, classes, make_batc
     torch.testing.assert_close(told, method.losses(two, method(two))["descriptions"])
     batch.caption = [""] * 3
     assert method.losses(batch, method(batch))["descriptions"].item() == 0
+    batch.caption = ["The lips part.", "...", "The brows rise."]
+    told = method.losses(batch, method(batch))["descriptions"]
+    torch.testing.assert_close(told, method.losses(two, method(two))["descriptions"])
     alone = built(tiny_clip, classes, streams=("frames",))
     assert set(alone.losses(batch, alone(batch))) == {"label", "loss"}
+
+
+def test_each_stream_learns_from_smoothed_labels_or_votes(tiny_clip, classes, make_batch):
+    batch = make_batch(3, frames=2)
+    batch.votes = torch.rand(3, 4).softmax(1)
+    for settings in ({"label_smoothing": 0.2}, {"votes": True}):
+        method = stirred(built(tiny_clip, classes, **settings))
+        losses = method.losses(batch, method(batch))
+        scores = [method.score(feature) for feature in method.features(batch).values()]
+        target = batch.votes if "votes" in settings else batch.label
+        smoothing = settings.get("label_smoothing", 0.0)
+        expected = sum(F.cross_entropy(each, target, label_smoothing=smoothing) for each in scores) / 3
+        torch.testing.assert_close(losses["streams"], expected)
 
 
 def test_a_description_is_the_mean_of_its_masked_sentences(tiny_clip, classes):
@@ -138,6 +154,9 @@ def test_descriptions_as_a_stream_start_at_the_text(tiny_clip, classes, make_bat
     method, batch = built(tiny_clip, classes, streams=("frames", "descriptions")), make_batch(2, frames=2)
     torch.testing.assert_close(method.features(batch)["descriptions"], method.descriptions(batch.caption))
     assert stirred(method).features(batch)["descriptions"].shape == (2, 24)
+    batch.caption = ["The lips part.", ""]
+    with pytest.raises(UserError, match="expected a description of each clip, got none of 1 of 2; describe all"):
+        method(batch)
 
 
 def test_a_missing_stream_is_named_or_left_out(tiny_clip, classes, make_batch):
