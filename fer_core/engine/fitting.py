@@ -171,7 +171,9 @@ class _Trainer:
         bar = self.report.bar(self._moved(source.train(state.epoch, state.step)), state.epoch, state.step, source.steps)
         for batch in bar:
             done, all_steps = (state.epoch - 1) * source.steps + state.step, training.epochs * source.steps
-            factor = runtime.learning_rate_factor(done, all_steps, training.warmup, training.schedule)
+            factor = runtime.learning_rate_factor(
+                done, all_steps, training.warmup, training.schedule, training.milestones
+            )
             where = f"epoch {state.epoch}, step {state.step + 1} of {source.steps}"
             parts = self.stepper.step(batch, source.weight(state.step), factor, where)
             for name, part in parts.items():

@@ -4,7 +4,7 @@ import math
 import random
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -134,21 +134,27 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else 1024 * peak  # macOS counts bytes, Linux kibibytes
 
 
-def learning_rate_factor(step: int, steps: int, warmup: float, schedule: str) -> float:
+def learning_rate_factor(
+    step: int, steps: int, warmup: float, schedule: str, milestones: Sequence[float] = ()
+) -> float:
     """The learning rate of a step as a share of its peak.
 
     With W = round(warmup * steps): ``(step + 1) / (W + 1)`` while ``step < W``; then 1, or for the cosine schedule
-    ``(1 + cos(pi * (step - W) / (steps - W))) / 2`` (Loshchilov and Hutter, 2017, equation 5, without restarts).
+    ``(1 + cos(pi * (step - W) / (steps - W))) / 2`` (Loshchilov and Hutter, 2017, equation 5, without restarts), or in
+    steps a tenth from each milestone on.
 
     Args:
         step: Counted from 0.
         steps: Number of all steps.
         warmup: Share of all steps, below 1.
-        schedule: ``"cosine"`` or ``"constant"``.
+        schedule: ``"cosine"``, ``"constant"`` or ``"steps"``.
+        milestones: Of steps: shares of all steps.
     """
     rising = round(warmup * steps)
     if step < rising:
         return (step + 1) / (rising + 1)
     if schedule == "constant":
         return 1.0
+    if schedule == "steps":
+        return 0.1 ** sum(step >= round(share * steps) for share in milestones)
     return (1 + math.cos(math.pi * (step - rising) / (steps - rising))) / 2

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from fer_core.data import Augmentation
@@ -29,7 +30,9 @@ class Training:
         momentum: Of SGD.
         betas: Decay of AdamW's two moments.
         warmup: Share of all steps over which the learning rate rises linearly to its peak.
-        schedule: ``"cosine"`` falls to zero after the warm-up, ``"constant"`` stays at the peak.
+        schedule: ``"cosine"`` falls to zero after the warm-up, ``"constant"`` stays at the peak, ``"steps"`` falls to a
+            tenth at each of the milestones.
+        milestones: Of steps: shares of all steps, rising.
         gradient_clip: Largest norm of all gradients together; None clips nothing.
         ema: Decay of an exponential moving average of the weights, which is then what is evaluated and kept; None for
             no average.
@@ -62,7 +65,8 @@ class Training:
     momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.999)
     warmup: float = 0.0
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "steps"] = "cosine"
+    milestones: tuple[float, ...] = ()
     gradient_clip: float | None = None
     ema: float | None = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -93,12 +97,16 @@ class Training:
         check("ema", self.ema is None or 0 < self.ema < 1, "none, or a number between 0 and 1")
         for name, known in (
             ("optimizer", ("adamw", "sgd")),
-            ("schedule", ("cosine", "constant")),
+            ("schedule", ("cosine", "constant", "steps")),
             ("sampling", ("shuffle", "balanced")),
             ("precision", ("fp32", *HALF)),
             ("selection", ("last", "validation")),
         ):
             check(name, getattr(self, name) in known, " or ".join(map(repr, known)))
+        shares = (0.0, *self.milestones, 1.0)
+        rising = all(one < other for one, other in pairwise(shares)) and bool(self.milestones)
+        check("milestones", rising if self.schedule == "steps" else not self.milestones,
+              "rising shares of all steps between 0 and 1 with schedule=steps, and none without")  # fmt: skip
         selects = self.selection == "validation"
         # Fewer than from one evaluation to the next would end a training before its first.
         check("patience", self.patience is None or (self.patience >= self.evaluate_every and selects),

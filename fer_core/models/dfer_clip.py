@@ -11,13 +11,14 @@ Zhao and Patras 2023, "Prompting Visual-Language Models for Dynamic Facial Expre
 
 Paper: M = 8, a context of its own for each class, one layer over time, 16 frames; learning rates of 1e-5 for the tower,
 1e-3 for the context and 1e-2 for the transformer, with SGD. Its descriptions come from a language model and are not
-used: ours stand in prompts/descriptions.yaml. Our reading: frames are normalised first; one learning rate, of which the
-tower has a share (``tower_lr``); without ``train_tower`` the tower stays frozen.
+used: ours stand in prompts/descriptions.yaml. Our reading: frames are normalised first; on rendered clips one learning
+rate, of which the tower has a share (``tower_lr``); without ``train_tower`` the tower stays frozen. Experiments on
+licensed clips have the rates, schedule and ViT-B/32 of the authors' code (github.com/zengqunzhao/DFER-CLIP).
 
 Reproduces the row "DFER-CLIP" of FineCLIPER's comparison.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -39,17 +40,21 @@ class DferClipConfig(SupervisedConfig, TimedClipsConfig):
         context_length: M, number of learned vectors before a description.
         class_specific: One context a class, in place of a shared one.
         descriptions: Other descriptions by class, such as ``fer-core describe classes`` makes; None for ours.
+        prompt_lr: Learning rate of the context, as a share of the transformer's.
     """
 
     context_length: int = 8
     class_specific: bool = True
     descriptions: dict[str, str] | None = None
+    prompt_lr: float = 1.0
 
     def __post_init__(self) -> None:
         SupervisedConfig.__post_init__(self)
         TimedClipsConfig.__post_init__(self)
         if self.context_length < 1:
             raise UserError(f"context_length: expected at least 1, got {self.context_length}; raise it")
+        if self.prompt_lr <= 0:
+            raise UserError(f"prompt_lr: expected more than 0, got {self.prompt_lr}; 1 is the transformer's rate")
 
 
 @register
@@ -69,6 +74,11 @@ class DferClip(TimedClips):
         self.context = nn.Parameter(context)
         self.asks_by_texts = not config.class_specific
         self.to(clip.device)
+
+    def shares(self) -> Iterator[tuple[nn.Parameter, float]]:
+        """The context's share beside the tower's."""
+        yield from super().shares()
+        yield self.context, self.config.prompt_lr
 
     def texts(self) -> Tensor:
         """Text features of the descriptions under the present context, ``(C, D)``, normalised."""

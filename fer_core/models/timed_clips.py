@@ -1,10 +1,10 @@
 """What methods share that read a clip by a transformer over the class tokens of its frames."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fer_core.batch import Batch
 from fer_core.clip import Clip
@@ -60,12 +60,17 @@ class TimedClips(Method):
         return normalise(self.temporal(normalise(token if token.ndim == 3 else token[:, None])))
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """As every method's, the tower with its own share of the learning rate."""
-        own = set() if self.tower is None else {id(parameter) for parameter in self.tower.parameters()}
+        """As every method's, each part with its own share of the learning rate."""
+        own = {id(parameter): share for parameter, share in self.shares()}
         found = []
         for group in super().parameter_groups(lr, weight_decay):
-            for inside, share in ((True, self.config.tower_lr), (False, 1.0)):
-                chosen = [parameter for parameter in group["params"] if (id(parameter) in own) == inside]
+            for share in dict.fromkeys([*own.values(), 1.0]):
+                chosen = [parameter for parameter in group["params"] if own.get(id(parameter), 1.0) == share]
                 if chosen:
                     found.append({**group, "params": chosen, "lr": share * group["lr"]})
         return found
+
+    def shares(self) -> Iterator[tuple[nn.Parameter, float]]:
+        """Parameters with a share of the learning rate other than 1, and that share."""
+        for parameter in () if self.tower is None else self.tower.parameters():
+            yield parameter, self.config.tower_lr

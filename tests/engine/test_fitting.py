@@ -36,13 +36,24 @@ def test_learning_rate_follows_its_formula(schedule: str) -> None:
     assert engine.learning_rate_factor(0, 20, 0.0, schedule) == 1.0
 
 
-def test_learning_rate_agrees_with_torch() -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=15)
+@pytest.mark.parametrize("schedule", ["cosine", "steps"])
+def test_learning_rate_agrees_with_torch(schedule: str) -> None:
+    optimizer, schedules = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0), torch.optim.lr_scheduler
+    if schedule == "cosine":
+        reference, milestones = schedules.CosineAnnealingLR(optimizer, T_max=15), ()
+    else:
+        reference, milestones = schedules.MultiStepLR(optimizer, milestones=[9, 12], gamma=0.1), (0.6, 0.8)
     for step in range(15):
-        assert engine.learning_rate_factor(step, 15, 0.0, "cosine") == pytest.approx(optimizer.param_groups[0]["lr"])
+        factor = engine.learning_rate_factor(step, 15, 0.0, schedule, milestones)
+        assert factor == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         reference.step()
+
+
+def test_a_training_in_steps_takes_them() -> None:
+    steps = Training(epochs=4, batch_size=35, optimizer="sgd", lr=0.1, schedule="steps", milestones=(0.5,))
+    _, fit = fitted(steps)
+    assert [row["lr"] for row in fit.history] == pytest.approx([0.1, 0.1, 0.01, 0.01])
 
 
 # Steps
@@ -422,6 +433,10 @@ def test_refuses_an_empty_split() -> None:
         ({"optimizer": "adam"}, "optimizer: expected 'adamw' or 'sgd', got 'adam'"),
         ({"precision": "fp8"}, "precision: expected 'fp32' or 'bf16' or 'fp16'"),
         ({"schedule": "step"}, "schedule: expected"),
+        ({"schedule": "steps"}, "milestones: expected rising shares of all steps"),
+        ({"schedule": "steps", "milestones": (0.8, 0.6)}, "milestones: expected rising shares of all steps"),
+        ({"schedule": "steps", "milestones": (0.5, 1.0)}, "milestones: expected rising shares of all steps"),
+        ({"milestones": (0.5,)}, "milestones: .*none without, got"),
         ({"selection": "test"}, "selection: expected 'last' or 'validation', got 'test'"),
     ],
 )

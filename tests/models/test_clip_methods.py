@@ -71,13 +71,13 @@ def test_towers_that_stay_frozen_may_be_fed_features(tiny_clip, classes, make_ba
         assert not built(name, tiny_clip, classes).frozen_image_tower
 
 
-def test_the_tower_has_its_share_of_the_learning_rate(tiny_clip, classes):
-    method = built("dfer-clip", tiny_clip, classes, tower_lr=0.1)
+@pytest.mark.parametrize("prompt_lr", [1.0, 0.3])
+def test_parts_have_their_share_of_the_learning_rate(prompt_lr, tiny_clip, classes):
+    method = built("dfer-clip", tiny_clip, classes, tower_lr=0.1, prompt_lr=prompt_lr)
     groups = method.parameter_groups(lr=1.0, weight_decay=0.5)
-    tower = {id(each) for each in method.tower.parameters()}
+    own = {id(each): 0.1 for each in method.tower.parameters()} | {id(method.context): prompt_lr}
     for group in groups:
-        rates = {0.1 if id(each) in tower else 1.0 for each in group["params"]}
-        assert rates == {group["lr"]}
+        assert {own.get(id(each), 1.0) for each in group["params"]} == {group["lr"]}
         assert group["weight_decay"] == (0.5 if group["params"][0].ndim > 1 else 0.0)
     counted = sum(each.numel() for group in groups for each in group["params"])
     assert counted == sum(each.numel() for each in method.parameters() if each.requires_grad)
@@ -157,6 +157,7 @@ def test_emo_clips_class_texts(tiny_clip, classes):
         ("st-adapter", {"reduction": 0}, "reduction: expected at least 1, got 0"),
         ("dfer-clip", {"context_length": 0}, "context_length: expected at least 1"),
         ("dfer-clip", {"tower_lr": 0.0}, "tower_lr: expected more than 0"),
+        ("dfer-clip", {"prompt_lr": 0.0}, "prompt_lr: expected more than 0"),
         ("emo-clip", {"class_texts": "poems"}, "unknown value|expected descriptions or names"),
         ("emo-clip", {"tower_lr": -1.0}, "tower_lr: expected more than 0"),
         ("emo-clip", {"max_frames": 0}, "max_frames: expected at least 1"),

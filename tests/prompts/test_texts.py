@@ -8,7 +8,7 @@ import snowballstemmer
 import torch
 import yaml
 
-from fer_core import data, prompts
+from fer_core import config, data, prompts
 from fer_core.data import layout
 from fer_core.errors import UserError
 from fer_core.faces import ACTION_UNITS, CODES, expressions, sets
@@ -209,3 +209,25 @@ def test_units_stand_in_a_sentence_where_asked():
     assert prompts.unit_texts(30, bare=False) == tuple(f"a person with an expression of {text}" for text in bare)
     assert prompts.vocabulary()
     assert not set(prompts.unit_context().split()) & set(prompts.vocabulary())
+
+
+def told(value):
+    """A file's texts without what methods are not given: sources, and inflections, which only masks look at."""
+    if isinstance(value, dict):
+        return {key: told(each) for key, each in value.items() if key not in ("source", "forms")}
+    return value
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("action_units.yaml", "43d37b50658afdce"),
+    ("classes.yaml", "14a2665fd6d0dba3"),
+    ("descriptions.yaml", "cdb7870e6aeb89ea"),
+    ("templates.yaml", "2e0460dcf371c1c2"),
+])  # fmt: skip
+def test_texts_are_those_that_records_were_made_with(name, expected):
+    """A record's settings name a text and do not hold it: whoever changes one makes the records of its users again.
+
+    These are the experiments whose `model.words`, `model.templates`, descriptions, units or masks take it; run them with
+    ``--force`` (``fer-core sweep 'METHOD-*' --force``), and write the new digest here.
+    """
+    assert config.digest(told(read(name))) == expected
