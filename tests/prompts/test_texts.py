@@ -227,7 +227,7 @@ def told(value):
 def test_texts_are_those_that_records_were_made_with(name, expected):
     """A record's settings name a text and do not hold it: whoever changes one makes the records of its users again.
 
-    These are the experiments whose `model.words`, `model.templates`, descriptions, units or masks take it; run them with
-    ``--force`` (``fer-core sweep 'METHOD-*' --force``), and write the new digest here.
+    These are the experiments whose words, templates, descriptions, units or masks take it; run them with ``--force``
+    (``fer-core sweep 'METHOD-*' --force``), and write the new digest here.
     """
     assert config.digest(told(read(name))) == expected
