@@ -1,5 +1,6 @@
 """The book's files as its table of contents and configuration name them."""
 
+import ast
 import re
 from fnmatch import fnmatch
 from pathlib import Path
@@ -36,13 +37,44 @@ def test_evidence_is_records_and_published_numbers(small_book):
     assert {path.relative_to(small_book.root / "book").as_posix() for path in small_book.evidence} == {*evidence}
 
 
-def test_every_module_has_a_room_in_the_design():
-    root = Path(__file__).parents[2]
-    text = (root / "book" / "design.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+
+
+def rooms():
+    """Of each room of the design page its modules and packages, as patterns, and what it says that they import."""
+    text = (ROOT / "book" / "design.md").read_text(encoding="utf-8")
     table = text[text.index("## Rooms") : text.index("Nothing in `fer_core` imports")]
-    named = [name.removeprefix("fer_core/") for cell in re.findall(r"^\| ([^|]*)", table, re.M)
-             for name in re.findall(r"`([^`]*)`", cell)]  # fmt: skip
-    modules = [path.name for path in (root / "fer_core").glob("*.py") if path.name != "__init__.py"]
-    packages = [f"{path.parent.name}/" for path in (root / "fer_core").glob("*/__init__.py")]
-    missing = [each for each in (*modules, *packages) if not any(fnmatch(each, name) for name in named)]
-    assert not missing
+    cells = [re.fullmatch(r"\| (.*?) \| .* \| (.*?) \|", line) for line in table.splitlines() if "`fer_core/" in line]
+    found = [
+        ([name.removeprefix("fer_core/") for name in re.findall(r"`([^`]*)`", each[1])], each[2]) for each in cells
+    ]
+    return [(names, says) for names, says in found if names[0] != "fer_core"]
+
+
+def room_of(name, known):
+    """The room of a module or package at the top of ``fer_core``; None where there is none."""
+    return next((place for place, (patterns, _) in enumerate(known)
+                 if any(fnmatch(f"{name}.py", each) or each == f"{name}/" for each in patterns)), None)  # fmt: skip
+
+
+def test_every_module_has_a_room_in_the_design():
+    tops = [path.stem for path in (ROOT / "fer_core").glob("*.py") if path.name != "__init__.py"]
+    tops += [path.parent.name for path in (ROOT / "fer_core").glob("*/__init__.py")]
+    assert not [each for each in tops if room_of(each, rooms()) is None]
+
+
+def test_rooms_import_what_the_design_says():
+    known = rooms()
+    imported = {place: set() for place in range(len(known))}
+    for path in (ROOT / "fer_core").rglob("*.py"):
+        parts = path.relative_to(ROOT / "fer_core").with_suffix("").parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [f"{node.module}.{each.name}" for each in node.names] if isinstance(node, ast.ImportFrom) else []
+            ours = {room_of(name.split(".")[1], known) for name in names if name.startswith("fer_core.")}
+            imported.get(room_of(parts[0], known), set()).update(ours - {None})
+    for place, (names, says) in enumerate(known):
+        if says in ("nothing of ours", "all"):
+            assert says == "all" or imported[place] <= {0}, names
+            continue
+        told = {room_of(word, known) for word in re.findall(r"[a-z_]+", re.sub(r"\(.*?\)", "", says))} - {None}
+        assert imported[place] - {0, place} == told - {place}, names
