@@ -93,7 +93,7 @@ def test_the_releases_empty_file_is_left_out(tmp_path: Path, caplog: pytest.LogC
     lists(tmp_path, [row(50, 1)], [row(0, 3), [affectnet.EMPTY, *row(1, 7)[1:]]])
     assert len(data.open("affectnet-8", "test", tmp_path)) == 2  # somebody has it whole
     (tmp_path / "Manually_Annotated_Images" / affectnet.EMPTY).write_bytes(b"")
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="fer_core"):
         assert len(data.open("affectnet-8", "test", tmp_path)) == 1
     assert "is left out, as the release has it as an empty file" in caplog.text
     (tmp_path / "Manually_Annotated_Images/1/0.jpg").write_bytes(b"")  # any other is an error
