@@ -53,7 +53,7 @@ ROOMS = (
     Room("models", "Methods", ("models", "method_facts")),
     Room("adapt", "Test-time methods", ("adapt",)),
     Room("engine", "Training and evaluation", ("engine",)),
-    Room("experiments", "Experiments", ("experiments", "sweeps")),
+    Room("experiments", "Experiments", ("experiments", "sweep_jobs", "sweeps")),
     Room("predicting", "Prediction and export", ("predicting", "exporting")),
     Room("measures", "Metrics and comparisons", ("metrics", "metrics_subjects", "comparing", "inside")),
     Room("entanglement", "Semantic entanglement", ("entanglement", "atlas")),

@@ -270,13 +270,13 @@ def keep(answers: Answers, folder: Path | str | None = None) -> Path:
     """
     told = answers.told
     check_place(told["profile"], told["seed"], told.get("limit"), folder)
-    path = Path(folder or default_folder()) / f"{answers.told['experiment']}.json"
+    path = Path(folder or default_folder()) / f"{told['experiment']}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path.with_suffix(".safetensors")) as temporary:
             save_file({"features": np.ascontiguousarray(answers.features)}, temporary)
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(answers.told, indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"atlas: cannot write {path} ({error}); pass another folder as --out") from error
     return path

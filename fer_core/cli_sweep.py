@@ -50,7 +50,7 @@ def add_command(command: Command, whole_numbers: Callable[[str], list[int]]) -> 
 
 
 def _sweep(arguments: argparse.Namespace) -> int | None:
-    from fer_core import experiments, sweeps
+    from fer_core import experiments, sweep_jobs, sweeps
 
     if not arguments.cluster and (arguments.wait or arguments.parameter):
         raise UserError("--wait and --parameter: expected --cluster with them, got none; add it or drop them")
@@ -59,7 +59,7 @@ def _sweep(arguments: argparse.Namespace) -> int | None:
     if wrong is not None:
         raise UserError(f"--grid: expected a list of values for {wrong}, got {varied[wrong]!r}; write {wrong}=[A,B]")
     common = experiments.parse_overrides(arguments.set)
-    jobs = sweeps.grid(
+    jobs = sweep_jobs.grid(
         arguments.experiments, arguments.profile, arguments.seed, arguments.fold, varied, common, arguments.ablation,
         arguments.table,
     )  # fmt: skip

@@ -79,8 +79,7 @@ class Tent(TestTimeMethod):
         """Predicts the videos, and takes its steps on them; see :class:`TestTimeMethod`."""
         output = None
         for _ in range(self.config.steps):
-            patches = self.source.needs_patches
-            seen = self.source.clip.encode_image(videos.image, patches=patches, tower=self.tower)
+            seen = self.source.clip.encode_image(videos.image, patches=self.source.needs_patches, tower=self.tower)
             output = self.source(replace(videos, features=seen))
             self.optimizer.zero_grad()
             entropy(output.logits).mean().backward()

@@ -5,6 +5,7 @@ import pytest
 from fer_core import cli, experiments, models, sweeps
 from fer_core.errors import UserError
 from fer_core.experiments import trained
+from fer_core.sweep_jobs import Job
 
 UNTRAINED = {"backbone": "embedded:random"}
 FEW = {"train": 14, "validation": 7, "test": 14}
@@ -137,9 +138,7 @@ def test_rounded_weights_and_other_pictures_are_refused(run, keep, ferplus):
 
 def test_all_runs_of_a_sweep_take_it(keep, ferplus, tmp_path):
     first, file = keep("linear-probe-ferplus")
-    jobs = [
-        sweeps.Job("linear-probe-ferplus", "smoke", 0, {**UNTRAINED, **more}) for more in ({}, {"training.lr": 0.5})
-    ]
+    jobs = [Job("linear-probe-ferplus", "smoke", 0, {**UNTRAINED, **more}) for more in ({}, {"training.lr": 0.5})]
     options = sweeps.Options("cpu", str(ferplus), str(tmp_path / "swept"), trained_by=str(file))
     same, other = sweeps.run(jobs, options)
     assert of_training(same.record) == of_training(first)

@@ -18,7 +18,8 @@ import pytest
 import fer_core
 from fer_core import cli, experiments, records, sweeps, tables
 from fer_core.errors import Stopped, UserError
-from fer_core.sweeps import Job, Options, Outcome
+from fer_core.sweep_jobs import Job, grid
+from fer_core.sweeps import Options, Outcome
 
 UNTRAINED = {"backbone": "embedded:random"}
 
@@ -29,33 +30,33 @@ def options(ferplus, tmp_path):
 
 
 def test_a_grid_is_every_combination():
-    jobs = sweeps.grid(
+    jobs = grid(
         ["coop-ferplus", "zero-shot-ferplus"], "smoke", [0, 1], settings={"data.votes": ["majority", "probability"]},
         common=UNTRAINED,
     )  # fmt: skip
     assert len(jobs) == len(set(map(str, jobs))) == 8
     assert jobs[1] == Job("coop-ferplus", "smoke", 1, {**UNTRAINED, "data.votes": "majority"})
     assert str(jobs[1]) == "coop-ferplus smoke seed 1 backbone=embedded:random data.votes=majority"
-    folds = sweeps.grid(["zero-shot-dfew"], "paper", [0], folds=[1, 2, 3])
+    folds = grid(["zero-shot-dfew"], "paper", [0], folds=[1, 2, 3])
     assert [job.overrides for job in folds] == [{"data.fold": fold} for fold in (1, 2, 3)]
 
 
 def test_a_table_is_run_cell_by_cell_and_no_run_twice():
-    jobs = sweeps.grid([], "full", [0, 1], shown_in=["few-shot-facs-still-8"])
+    jobs = grid([], "full", [0, 1], shown_in=["few-shot-facs-still-8"])
     shown = tables.build("few-shot-facs-still-8")
     commands = {f"{job.experiment} {sorted(job.overrides.items())}" for job in jobs}
     assert len(commands) == len(jobs) / 2 == len(shown.rows) * len(shown.columns)
     assert {job.overrides["data.shots"] for job in jobs} == {1, 2, 4, 8, 16}
     # Two columns of one data set are one run; an ablation is a table, and a row of another profile is none of this one.
-    baselines = sweeps.grid([], "full", [0], shown_in=["baselines-ferplus"])
+    baselines = grid([], "full", [0], shown_in=["baselines-ferplus"])
     assert [job.experiment for job in baselines] == [
         f"{name}-ferplus" for name in ("zero-shot", "linear-probe", "coop", "full-fine-tuning")
     ]
-    assert {job.profile for job in sweeps.grid([], "paper", [0], shown_in=["baselines-ferplus"])} == {"paper"}
+    assert {job.profile for job in grid([], "paper", [0], shown_in=["baselines-ferplus"])} == {"paper"}
     ablation = "les-clip-facs-still-8:loss"
-    rows = sweeps.grid(["les-clip-facs-still-8"], "full", [0], ablations=["loss"])
-    assert sweeps.grid([], "full", [0], shown_in=[ablation]) == rows
-    some = sweeps.grid(["coop-*"], "full", [0], shown_in=["few-shot-*"])
+    rows = grid(["les-clip-facs-still-8"], "full", [0], ablations=["loss"])
+    assert grid([], "full", [0], shown_in=[ablation]) == rows
+    some = grid(["coop-*"], "full", [0], shown_in=["few-shot-*"])
     assert {job.experiment for job in some} == {"coop-facs-still-8", "coop-ferplus", "coop-facs-clip-7"}
 
 
@@ -70,39 +71,39 @@ def test_a_table_is_run_cell_by_cell_and_no_run_twice():
 )
 def test_tables_that_cannot_be_run_are_told(patterns, shown_in, ablations, message):
     with pytest.raises(UserError, match=message):
-        sweeps.grid(patterns, "full", [0], ablations=ablations, shown_in=shown_in)
+        grid(patterns, "full", [0], ablations=ablations, shown_in=shown_in)
 
 
 def test_a_row_that_is_asked_for_another_value_is_told():
     asked = {"patterns": ["fine-cliper-facs-clip-7"], "profile": "full", "seeds": [0], "ablations": ["frames"]}
     with pytest.raises(UserError, match=r"data\.limit\.train: expected 840 or nothing, .* got \[70\]"):
-        sweeps.grid(**asked, common={"data.limit.train": 70})
+        grid(**asked, common={"data.limit.train": 70})
     with pytest.raises(UserError, match=r"data\.frames: expected 1 or nothing, since a row of the table sets it"):
-        sweeps.grid(**asked, settings={"data.frames": [1, 2]})
+        grid(**asked, settings={"data.frames": [1, 2]})
     with pytest.raises(UserError, match=r"train_on\.limit\.train: expected 840 or nothing"):
-        sweeps.grid([], "full", [0], shown_in=["clips-facs-across"], common={"train_on.limit.train": 70})
+        grid([], "full", [0], shown_in=["clips-facs-across"], common={"train_on.limit.train": 70})
     # What a row says already may be said again, and what it does not say is set for all.
-    plain = sweeps.grid(**asked)
-    assert sweeps.grid(**asked, common={"data.limit.train": 840}) == plain
-    rates = sweeps.grid(**asked, settings={"training.lr": [1e-3, 1e-4]})
+    plain = grid(**asked)
+    assert grid(**asked, common={"data.limit.train": 840}) == plain
+    rates = grid(**asked, settings={"training.lr": [1e-3, 1e-4]})
     assert [job.overrides["training.lr"] for job in rates] == [1e-3, 1e-4] * len(plain)
 
 
 def test_an_ablation_is_run_row_by_row_and_no_run_twice():
     name = "les-clip-facs-still-8"
     table = experiments.load(name).ablations["loss"]
-    jobs = sweeps.grid([name], "full", [0, 1], ablations=["loss"])
+    jobs = grid([name], "full", [0, 1], ablations=["loss"])
     assert [job.overrides for job in jobs[::2]] == [table.settings(title) for title in table.rows]
-    everything = sweeps.grid([name], "full", [0], ablations=["all"])
+    everything = grid([name], "full", [0], ablations=["all"])
     assert len(everything) == len(set(map(str, everything)))
     assert {job.experiment for job in everything} == {name, "zero-shot-facs-still-8"}
     assert everything[0] == Job("zero-shot-facs-still-8", "full", 0)
     with pytest.raises(UserError, match="ablation of les-clip-facs-still-8 'los'; did you mean 'loss'"):
-        sweeps.grid([name], "full", [0], ablations=["los"])
+        grid([name], "full", [0], ablations=["los"])
 
 
 def test_patterns_find_experiments_that_have_the_profile():
-    found = {job.experiment for job in sweeps.grid(["coop-*", "*-facs-still-8"], "full", [0])}
+    found = {job.experiment for job in grid(["coop-*", "*-facs-still-8"], "full", [0])}
     expected = {name for name in experiments.names() if name.startswith("coop-") or name.endswith("-facs-still-8")}
     assert found == {name for name in expected if "full" in experiments.load(name).profiles}
     assert {"coop-ferplus", "zero-shot-facs-still-8"} <= found
@@ -121,11 +122,11 @@ def test_patterns_find_experiments_that_have_the_profile():
 )
 def test_mistakes_are_told_before_anything_runs(patterns, profile, settings, message):
     with pytest.raises(UserError, match=message):
-        sweeps.grid(patterns, profile, [0], settings=settings)
+        grid(patterns, profile, [0], settings=settings)
 
 
 def test_one_failure_does_not_stop_the_others_and_a_second_sweep_runs_what_is_missing(options, monkeypatch):
-    jobs = sweeps.grid(["coop-ferplus"], "smoke", [0, 1, 2], common={**UNTRAINED, "training.epochs": 1})
+    jobs = grid(["coop-ferplus"], "smoke", [0, 1, 2], common={**UNTRAINED, "training.epochs": 1})
     run, ran = experiments.run, []
 
     def breaking(name, profile, seed, **settings):
@@ -157,11 +158,11 @@ def test_preemption_ends_a_sweep(options, monkeypatch):
 
     monkeypatch.setattr(experiments, "run", stopped, raising=False)
     with pytest.raises(Stopped):
-        sweeps.run(sweeps.grid(["coop-ferplus"], "smoke", [0], common=UNTRAINED), options)
+        sweeps.run(grid(["coop-ferplus"], "smoke", [0], common=UNTRAINED), options)
 
 
 def test_several_at_once_give_the_same_records(options, tmp_path):
-    jobs = sweeps.grid(["zero-shot-ferplus"], "smoke", [0, 1], common=UNTRAINED)
+    jobs = grid(["zero-shot-ferplus"], "smoke", [0, 1], common=UNTRAINED)
     alone = sweeps.run(jobs, options)
     at_once = Options("cpu", options.data_root, str(tmp_path / "others"), at_once=2)
     together = sweeps.run(jobs, at_once)
@@ -231,7 +232,7 @@ def test_a_process_that_died_is_a_failed_run():
 
 def test_submits_through_submitit(options, tmp_path):
     pytest.importorskip("submitit", reason="submitit is an extra that is not installed")
-    jobs = sweeps.grid(["zero-shot-ferplus"], "smoke", [0], common=UNTRAINED)
+    jobs = grid(["zero-shot-ferplus"], "smoke", [0], common=UNTRAINED)
     (submitted,) = sweeps.submit(jobs, options, tmp_path / "sweeps", {"timeout_min": 5}, "local")
     outcome = submitted.result()
     assert outcome.job == jobs[0]
@@ -269,7 +270,7 @@ def test_a_task_that_is_asked_to_stop_wakes_submitits_handler(monkeypatch):
 
 
 def test_rows_are_means_over_seeds_and_folds(options):
-    jobs = sweeps.grid(
+    jobs = grid(
         ["coop-ferplus"], "smoke", [0, 1], settings={"training.lr": [0.01, 0.1]},
         common={**UNTRAINED, "training.epochs": 1},
     )  # fmt: skip
