@@ -68,7 +68,8 @@ class Report:
             if row[split] is not None:
                 told.append(f"{split} WAR {100 * row[split]['war']:.2f} UAR {100 * row[split]['uar']:.2f}")
         if row["epoch"]:
-            told.append(f"lr {row['lr']:.2e}, {row['images_per_second']:.0f} images/s")
+            rate = row["images_per_second"]
+            told.append(f"lr {row['lr']:.2e}, {rate:.{0 if rate >= 10 else 2}f} images/s")
         self.say("  ".join(told))
         if self._writer is not None:
             scores = {f"{split}/{name}": score for split in ("validation", "test") if row[split]

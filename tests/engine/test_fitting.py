@@ -22,6 +22,7 @@ from fer_core.batch import Batch
 from fer_core.data import Augmentation, Transform, loader, subset
 from fer_core.data.loading import order
 from fer_core.engine import Training, TrainingError, runtime
+from fer_core.engine.reporting import Report
 from fer_core.errors import UserError
 
 # The schedule
@@ -363,6 +364,13 @@ def test_says_one_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
         assert part in second
     fitted(Training(epochs=1))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("rate", "told"), [(1234.4, "1234 images/s"), (0.043, "0.04 images/s")])
+def test_says_how_slow_a_training_is(capsys: pytest.CaptureFixture[str], rate: float, told: str) -> None:
+    row = {"epoch": 1, "losses": {}, "validation": None, "test": None, "lr": 0.1, "images_per_second": rate}
+    Report(1, True, None).row(row)
+    assert capsys.readouterr().err.endswith(f", {told}\n")
 
 
 # Precision
