@@ -58,7 +58,20 @@ ROOMS = (
     Room("measures", "Metrics and comparisons", ("metrics", "metrics_subjects", "comparing", "inside")),
     Room("entanglement", "Semantic entanglement", ("entanglement", "atlas")),
     Room("records", "Records of runs", ("records", "reproducing", "hardware", "flops")),
-    Room("tables", "Tables", ("published", "tables", "table_definitions", "table_contents", "table_formats")),
+    Room(
+        "tables",
+        "Tables",
+        (
+            "published",
+            "tables",
+            "table_definitions",
+            "table_columns",
+            "table_contents",
+            "table_contents_clips",
+            "table_published",
+            "table_formats",
+        ),
+    ),
     Room(
         "plots",
         "Figures",

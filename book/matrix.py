@@ -52,7 +52,7 @@ _PAPERS = (
             (),
             ("fine-cliper-facs-clip-7:", "frames-facs-clip-7"),
             ("few-shot-facs-clip-7", "clips-facs-across"),
-            ("fine-cliper-main", "fine-cliper-zero-shot"),
+            ("fine-cliper-main", "fine-cliper-dfew:", "fine-cliper-zero-shot"),
         ),
     ),
     _Paper(

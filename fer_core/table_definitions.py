@@ -1,15 +1,18 @@
-"""What a table is made of: columns, and rows from records and from published numbers."""
+"""What a table is made of: columns, rows from records and from published numbers, and their cells."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fer_core import data
 from fer_core.errors import UserError
 from fer_core.experiments import measuring
 from fer_core.experiments.loading import Experiment
 from fer_core.published import Published
 from fer_core.records import Record
 
-Score = Literal["war", "uar", "f1", "look-alikes", "index", "attributes", "captions", "most", "parameters", "flops"]
+Score = Literal[
+    "war", "uar", "f1", "recall", "look-alikes", "index", "attributes", "captions", "most", "parameters", "flops"
+]
 
 # Where a record's metrics keep the scores that not every run has.
 _PARTS = {
@@ -29,13 +32,16 @@ class Column:
         key: Short name, for JSON and CSV.
         title: What heads the column.
         dataset: Name of the data set.
-        score: ``war``, ``uar`` or ``f1`` in percent; ``look-alikes``, the percentage of the errors that falls on a
-            look-alike; ``index``, the entanglement index of the logits; ``attributes`` and ``captions``, what the
-            features still know of the rest, in percent; ``most``, the percentage of predictions that say the class
-            said most; ``parameters`` that are trained, and ``flops`` of one sample, in millions.
+        score: ``war``, ``uar``, ``f1`` or the ``recall`` of one class in percent; ``look-alikes``, the
+            percentage of the errors that falls on a look-alike; ``index``, the entanglement index of the
+            logits; ``attributes`` and ``captions``, what the features still know of the rest, in percent;
+            ``most``, the percentage of predictions that say the class said most; ``parameters`` that are
+            trained, and ``flops`` of one sample, in millions.
         part: ``all`` of the test split, ``deduplicated``, ``test chosen`` (what choosing the epoch by its test score
             would have given), or ``by subject``: the mean over people.
         overrides: Settings of the column, by dotted key, such as a number of shots.
+        label: The class of ``recall``.
+        fold: Only this fold, from 1; None for the mean over all.
     """
 
     key: str
@@ -44,6 +50,8 @@ class Column:
     score: Score
     part: Literal["all", "deduplicated", "test chosen", "by subject"] = "all"
     overrides: tuple[tuple[str, Any], ...] = ()
+    label: str | None = None
+    fold: int | None = None
 
     @property
     def varies(self) -> bool:
@@ -54,7 +62,8 @@ class Column:
         """A value as the column prints it."""
         if self.score == "parameters":
             return f"{value:,.0f}"
-        return f"{value:.3f}" if self.score == "index" else f"{value:.2f}"
+        digits = {"index": 3, "recall": 1}.get(self.score, 2)  # recalls are of few samples, and many stand in a row
+        return f"{value:.{digits}f}"
 
     def of(self, record: Record) -> float | None:
         """The score; None where the record has no such part.
@@ -81,7 +90,45 @@ class Column:
             scores = record.selection["test_chosen"]
         elif self.part != "all":
             scores = record.metrics.get(self.part.replace(" ", "_"))
-        return None if scores is None else 100 * scores[self.score]
+        value = None if scores is None else scores[self.score]
+        if self.label is not None and value is not None:
+            value = value[self.label]
+        return None if value is None else 100 * value
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table.
+
+    Args:
+        kind: What it is.
+        text: What it shows, without marks.
+        value: Percent; None without a number.
+        deviation: Sample standard deviation over seeds; None with fewer than two.
+        status: Mark of a published number.
+        stale: Whether its records were measured with settings, data or weights that are no longer today's.
+        seeds: Number of seeds that it is a mean over; 0 for published numbers.
+        note: What a footnote says of it; empty for none.
+    """
+
+    kind: Literal["published", "reproduced", "not run", "empty"]
+    text: str = "–"
+    value: float | None = None
+    deviation: float | None = None
+    status: str | None = None
+    stale: bool = False
+    seeds: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: ``seeds`` are those of any cell, empty for published rows."""
+
+    method: str
+    backbone: str
+    seeds: tuple[int, ...]
+    cells: tuple[Cell, ...]
 
 
 @dataclass(frozen=True)
@@ -149,6 +196,8 @@ def of_ablation(experiment: Experiment, name: str) -> Definition:
         columns.append(Column("look_alikes", "errors on look-alikes", dataset, "look-alikes"))
         columns.append(Column("index", "entanglement index", dataset, "index"))
     columns.append(Column("parameters", "trained parameters", dataset, "parameters"))
+    if data.kind(dataset) == "clips":  # streams and frames cost what adapters do not tell
+        columns.append(Column("flops", "million operations a clip", dataset, "flops"))
     rows = []
     for title, row in ablation.rows.items():
         other = row if isinstance(row, str) else None

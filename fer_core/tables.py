@@ -6,66 +6,27 @@ set: what stands in it was measured on that data set and no other.
 """
 
 import json
-import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any
 
-from fer_core import comparing, experiments, published, records, table_definitions
+from fer_core import comparing, experiments, published, records, table_definitions, table_published
 from fer_core.data.layout import LAYOUTS
 from fer_core.errors import unknown
 from fer_core.metrics_subjects import Gain
 from fer_core.published import Published
 from fer_core.records import Record
 from fer_core.table_contents import DEFINITIONS
-from fer_core.table_definitions import Column, Definition, Ours, Theirs
+from fer_core.table_definitions import Cell, Column, Definition, Ours, Row, Theirs
 
 __all__ = [
     "Cell", "Column", "Definition", "Ours", "Row", "Table", "Theirs", "build", "caption", "fill", "gain", "names",
     "runs",
 ]  # fmt: skip
-
-# The scores of records that published metrics are compared with; accuracy is what WAR is.
-_SCORES = {"WAR": "war", "accuracy_%": "war", "accuracy_%_derived": "war", "UAR": "uar", "F1": "f1"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a table.
-
-    Args:
-        kind: What it is.
-        text: What it shows, without marks.
-        value: Percent; None without a number.
-        deviation: Sample standard deviation over seeds; None with fewer than two.
-        status: Mark of a published number.
-        stale: Whether its records were measured with settings, data or weights that are no longer today's.
-        seeds: Number of seeds that it is a mean over; 0 for published numbers.
-        note: What a footnote says of it; empty for none.
-    """
-
-    kind: Literal["published", "reproduced", "not run", "empty"]
-    text: str = "–"
-    value: float | None = None
-    deviation: float | None = None
-    status: str | None = None
-    stale: bool = False
-    seeds: int = 0
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a table: ``seeds`` are those of any cell, empty for published rows."""
-
-    method: str
-    backbone: str
-    seeds: tuple[int, ...]
-    cells: tuple[Cell, ...]
 
 
 @dataclass(frozen=True)
@@ -204,62 +165,9 @@ def fill(definition: Definition, records_dir: Path | str | None, numbers: Sequen
         if isinstance(row, Ours):
             rows.append(_our_row(row, definition.columns, found))
         else:
-            for theirs in _their_rows(filter(row.fits, numbers), definition.columns):
-                _join(rows, theirs)
+            for theirs in table_published.rows(filter(row.fits, numbers), definition.columns):
+                table_published.join(rows, theirs)
     return Table(definition.name, definition.caption, definition.columns, tuple(rows))
-
-
-def _join(rows: list[Row], new: Row) -> None:
-    """Adds a published row; one row for what two sources print of a method, where they do not disagree."""
-    for place, old in enumerate(rows):
-        ours = any(cell.kind in ("reproduced", "not run") for cell in old.cells)
-        if ours or old.method != new.method:
-            continue
-        both = list(zip(old.cells, new.cells, strict=True))
-        told = [one.value == other.value for one, other in both if None not in (one.value, other.value)]
-        unnamed = "–" in (old.backbone, new.backbone)
-        # Where a source names no backbone, an equal number tells that it is the same row.
-        if all(told) and (_spelled(old.backbone) == _spelled(new.backbone) or (unnamed and told)):
-            backbone = new.backbone if old.backbone == "–" else old.backbone
-            cells = tuple(_better(one, other) for one, other in both)
-            rows[place] = replace(old, backbone=backbone, cells=cells)
-            return
-    rows.append(new)
-
-
-def _spelled(backbone: str) -> str:
-    """A backbone's name, however it is spelled: ResNet-50 and ResNet50 are the same."""
-    return re.sub(r"[\s-]", "", backbone).lower()
-
-
-def _better(one: Cell, other: Cell) -> Cell:
-    """Of two cells that do not disagree the one whose source is nearer to the authors, with the notes of both."""
-    if "empty" in (one.kind, other.kind):
-        return other if one.kind == "empty" else one
-    marks = list(published.MARKS)
-    first, second = sorted((one, other), key=lambda cell: marks.index(cell.status or marks[-1]))
-    return replace(first, note="; ".join(dict.fromkeys(note for note in (first.note, second.note) if note)))
-
-
-def _their_rows(numbers: Iterable[Published], columns: Sequence[Column]) -> list[Row]:
-    """One row a method and backbone, where it has a number for one of the columns."""
-    found: dict[tuple[str, str], dict[tuple[str, str], Cell]] = {}
-    for number in numbers:
-        score = _SCORES.get(number.metric)
-        place = (number.dataset.lower(), score or "")
-        if not any(place == (column.dataset, column.score) for column in columns):
-            continue
-        note = "; ".join(part for part in (number.note, number.source) if part)
-        cells = found.setdefault((number.method, number.backbone), {})
-        cells[place] = Cell("published", number.value, float(number.value), status=number.status, note=note)
-    published_parts = ("all", "by subject")  # nobody prints the others
-    return [
-        Row(method, backbone or "–", (), tuple(
-            cells.get((column.dataset, column.score if column.part in published_parts else ""), Cell("empty"))
-            for column in columns
-        ))
-        for (method, backbone), cells in found.items()
-    ]  # fmt: skip
 
 
 def _our_row(row: Ours, columns: Sequence[Column], found: Callable[[str], list[Record]]) -> Row:
@@ -278,12 +186,14 @@ class _Measured:
         (self.name, self.asked), self.profile, self.dataset = _asked(row, column), row.profile, column.dataset
         self.exists = _exists(self.name, row.profile)
         self.records: list[Record] = []
-        self.backbone, self.stale = "", False
+        self.backbone, self.stale, self.fold = "", False, column.fold
         if not self.exists:
             return
         self.backbone = experiments.load(self.name).settings(row.profile, self.asked).backbone
         # What ran with other settings than the row asks for never counts as the row's own.
         own = comparing.with_settings(found(self.name), self.name, row.profile, self.asked)
+        if self.fold is not None:
+            own = [record for record in own if record.fold == self.fold]
         current = [record for record in own if not experiments.is_stale(record)]
         self.records = [record for runs in whole_seeds(current or own) for record in runs]
         if self.records:
@@ -292,7 +202,7 @@ class _Measured:
         mixed = len(tested) > len({fold for fold, _ in tested}) or len({each.weights for each in self.records}) > 1
         self.stale = bool(own) and (not current or mixed)
         known = LAYOUTS.get(self.dataset)
-        self.folds = known.folds if known is not None else None
+        self.folds = known.folds if known is not None and self.fold is None else None
 
     def cell(self, column: Column) -> Cell:
         """The cell of a column, which is of this data set."""
@@ -327,7 +237,9 @@ class _Measured:
             f"reproduced: {self.name}, profile {self.profile},{changes} on {one.dataset} (data {one.fingerprint}) with "
             f"{self.backbone} (weights {one.weights}); mean and sample deviation over seeds {seeds}"
         )
-        if folds:
+        if self.fold is not None:
+            measured += f", of fold {self.fold}"
+        elif folds:
             measured += f", each the mean over {_count(folds)}"
         if self.folds is not None and len(folds) < self.folds:
             measured += f" (published scores are means over {self.folds}): the whole is {self._command()}"
@@ -338,6 +250,7 @@ class _Measured:
         verb = "sweep" if self.folds else "run"
         command, needs = f"fer-core {verb} {self.name} --profile {self.profile} --seed 0,1,2", []
         command += f" --fold {','.join(map(str, range(1, self.folds + 1)))}" if self.folds else ""
+        command += f" --set data.fold={self.fold}" if self.fold else ""
         command += "".join(f" --set {_setting(key, value)}" for key, value in self.asked.items())
         both = dict.fromkeys([self.dataset, self.asked.get("train_on.dataset", self.dataset)])
         licensed = [name for name in both if not name.startswith("facs-")]

@@ -317,6 +317,48 @@ def test_two_sources_of_a_method_share_a_row_unless_they_disagree(tmp_path):
     assert (uar.status, uar.note) == ("primary", "B; S; A; S")
 
 
+def test_sources_that_disagree_within_one_collection_stand_apart(tmp_path):
+    numbers = [
+        number("66.8", method="S4D", source="a"), number("76.6", method="S4D", metric="WAR", source="a"),
+        number("76.68", method="S4D", metric="WAR", source="b"),
+        number("50", method="3D ResNet18", metric="WAR"), number("40", method="3D ResNet18"),
+        number("50", method="3D ResNet-18", metric="WAR", backbone="CNN", source="c"),
+        number("40", method="3D ResNet-18", backbone="CNN", source="c"),
+    ]  # fmt: skip
+    told = [(row.method, *(cell.text for cell in row.cells)) for row in
+            fill(tmp_path, WAR, UAR, rows=[Theirs("P", "T")], numbers=numbers).rows]  # fmt: skip
+    assert told == [("S4D", "76.6", "66.8"), ("S4D", "76.68", "–"), ("3D ResNet18", "50", "40")]
+
+
+def test_published_recalls_folds_and_runs_find_their_columns(tmp_path):
+    numbers = [
+        number("90", dataset="DFEW", metric="acc_Happy"), number("10", dataset="DFEW", metric="acc_Disgust"),
+        number("70", dataset="DFEW fd2", metric="WAR"), number("72", dataset="DFEW", metric="WAR"),
+        number("71", dataset="DFEW (reported)", metric="UAR"),
+        number("73", dataset="DFEW (reproduced by authors)", metric="UAR"), number("9", dataset="DFEW", metric="FLOPs"),
+        number("8", dataset="DFEW fd1 test", metric="WAR"),
+    ]  # fmt: skip
+    columns = [
+        Column("happy", "happiness", "dfew", "recall", label="happiness"), Column("mean", "WAR", "dfew", "war"),
+        Column("two", "fold 2", "dfew", "war", fold=2), Column("one", "fold 1", "dfew", "war", fold=1),
+        Column("uar", "UAR", "dfew", "uar"), Column("chosen", "WAR", "dfew", "war", "test chosen"),
+    ]  # fmt: skip
+    own, again = fill(tmp_path, *columns, rows=[Theirs("P", "T")], numbers=numbers).rows
+    assert [cell.text for cell in own.cells] == ["90", "72", "70", "–", "71", "–"]
+    assert (own.method, again.method) == ("M", "M, reproduced by authors")
+    assert [cell.text for cell in again.cells] == ["–", "–", "–", "–", "73", "–"]
+
+
+def test_a_recall_is_of_one_class(tmp_path):
+    for seed, recall in enumerate((0.25, 0.5)):
+        scores = {"war": 0.9, "uar": 0.9, "f1": 0.9, "recall": {"fear": recall, "anger": None}, "confusion": [],
+                  "classes": [], "n": 10}  # fmt: skip
+        write(tmp_path, 0.9, seed, metrics=scores)
+    fear, anger = (Column(each, each, "ferplus", "recall", label=each) for each in ("fear", "anger"))
+    (row,) = fill(tmp_path, fear, anger).rows
+    assert [cell.text for cell in row.cells] == [f"37.5 ± {100 * np.std([0.25, 0.5], ddof=1):.1f}", "–"]
+
+
 def test_the_tables_of_the_book(tmp_path):
     assert set(tables.names()) >= {"baselines-facs-still-8", "baselines-ferplus"}
     table = tables.build("baselines-ferplus", tmp_path)
@@ -466,7 +508,7 @@ def test_many_notes_are_folded(notes, opening, tmp_path):
 def test_every_table_prints_in_every_format(name, kind, tmp_path):
     text = table_formats.FORMATS[kind](tables.build(name, tmp_path))
     assert text.endswith("\n")
-    assert "fer-core run " in text
+    assert "fer-core run " in text or "fer-core sweep " in text
 
 
 def test_marks_are_told_apart():
@@ -499,6 +541,12 @@ def test_a_seed_of_folds_is_their_mean(tmp_path):
     assert cell.text == f"{100 * np.mean(means):.2f} ± {100 * np.std(means, ddof=1):.2f}"
     assert not cell.stale
     assert "over seeds 0, 1, each the mean over folds 1, 2, 3, 4, 5" in cell.note
+    second = dataclasses.replace(column, fold=2)
+    (row,) = fill(tmp_path, second, rows=(Ours("fine-cliper", profile="paper"),)).rows
+    assert (row.cells[0].text, row.seeds) == (f"56.00 ± {100 * np.std([0.52, 0.6], ddof=1):.2f}", (0, 1))
+    assert "over seeds 0, 1, of fold 2" in row.cells[0].note
+    lost = fill(tmp_path, second, rows=(Ours("aim", profile="paper"),)).rows[0].cells[0].note
+    assert "not run: fer-core run aim-dfew --profile paper --seed 0,1,2 --set data.fold=2 --data-root" in lost
     kept(0.9, 3, 1)
     write(tmp_path, 0.5, 1, name, "paper", fold=1, fingerprint="other", overrides={"data.fold": 1})
     (cell,) = fill(tmp_path, column, rows=(Ours("fine-cliper", profile="paper"),)).rows[0].cells

@@ -13,7 +13,8 @@ from fer_core.tables import Cell, Row, Table
 ELSEWHERE = {
     "baselines-facs-still-8", "baselines-ferplus", "generality-facs-still-8", "mpa-fer-generality", "methods",
     "personalisation-facs-collapse", "label-noise-facs-still-8", "coop-facs-still-8:length",
-    "maple-facs-still-8:length", "promptsrc-facs-still-8:hold",
+    "maple-facs-still-8:length", "promptsrc-facs-still-8:hold", "classes-facs-clip-7", "classes-facs-clip-11",
+    "classes-dfew", "classes-ferv39k", "classes-mafw", "folds-dfew", "folds-mafw",
 }  # fmt: skip
 FULL = (0, 1, 2)
 REPRODUCED, NOT_RUN, PUBLISHED = Cell("reproduced", "1", seeds=3), Cell("not run", "not run"), Cell("published", "2")

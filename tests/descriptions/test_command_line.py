@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from fer_core import cli, data, descriptions
-from fer_core.data import MemoryDataset
+from fer_core.cli_data import known_of
+from fer_core.data import MemoryDataset, demo
 from fer_core.descriptions import clips
 from fer_core.errors import UserError
 
@@ -240,3 +241,39 @@ def test_stills_and_no_frames_are_refused():
 def test_keys_of_a_release_are_its_paths(ferv39k):
     opened = data.open("ferv39k", "test", ferv39k, size=28)
     assert clips.clip_keys(opened) == KEYS[1:]
+
+
+FOUR = "[frames, parsing, landmarks, descriptions]"
+
+
+@pytest.mark.parametrize(
+    ("backbone", "smaller", "trained"),
+    [
+        (None, ("data.size=64", "data.frames=4"), None),
+        # Two sets of adapters with places for 16 frames, a bottleneck for descriptions, four weights and a scale.
+        pytest.param(
+            "ViT-B-16-quickgelu:random", (), 2 * (10_651_392 + 16 * 768) + 131_712 + 5, marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_fine_cliper_trains_on_what_a_model_told(
+    describe, out, server, narrow_vit, tmp_path, capsys, backbone, smaller, trained
+):
+    root = tmp_path / "dfew"
+    demo.write("dfew", root, seed=0)
+    server.text = lambda body: "The brows are drawn together. The face looks angry."
+    code, _, error = describe("clips", "dfew", "--data-root", str(root), "--option", "fold=1", "--mask-classes")
+    assert code == 0, error
+    assert "angry" not in out.read_text(encoding="utf-8")
+    settings = [f"backbone={backbone or narrow_vit}", f"data.descriptions={out}", f"model.streams={FOUR}", *smaller]
+    settings += ["data.fold=1", "data.limit={train: 4, test: 4}", "training.epochs=1", "training.batch_size=2"]
+    settings += ["model.recompute=true", *known_of("fine-cliper-dfew", root)]
+    line = ["run", "fine-cliper-dfew", "--profile", "paper", "--json", "--quiet", "--device", "cpu"]
+    line += ["--data-root", str(root), "--records", str(tmp_path / "records")]
+    code = cli.main([*line, *(part for key in settings for part in ("--set", key))])
+    told = capsys.readouterr()
+    assert code == 0, told.err
+    (record,) = json.loads(told.out)
+    assert (record["fold"], record["metrics"]["n"]) == (1, 4)
+    assert record["config"]["model"]["streams"] == ["frames", "parsing", "landmarks", "descriptions"]
+    assert trained is None or record["trainable_parameters"] == trained
