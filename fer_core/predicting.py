@@ -267,15 +267,16 @@ class Predictor:
         else:
             runs = list(sampling.windows(len(source), self.frames, self.step))
         for run in runs:
+            numbers = [int(at) for at in run]
             pictures = np.ascontiguousarray(_read(lambda run=run: source.read(run)).permute(0, 2, 3, 1).numpy())
             if self.placer is not None:
-                matrices = self.placer.clip(len(run), lambda at, seen=pictures: seen[at], name)
+                matrices = self.placer.clip(numbers, dict(zip(numbers, pictures, strict=True)).__getitem__, name)
                 if matrices is None:
-                    yield LeftOut(name, f"expected a face in the frames {run.min()} to {run.max()}, found none")
+                    yield LeftOut(name, f"expected a face in the frames {min(numbers)} to {max(numbers)}, found none")
                     continue
                 crops = [warp(picture, matrix, self.size) for picture, matrix in zip(pictures, matrices, strict=True)]
                 pictures = np.stack(crops)
-            yield _Shown(name, tuple(int(at) for at in run), pictures)
+            yield _Shown(name, tuple(numbers), pictures)
 
     # --- predictions
 

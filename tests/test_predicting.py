@@ -17,6 +17,7 @@ from fer_core import cli, data, models, predicting
 from fer_core.batch import Batch
 from fer_core.data import images
 from fer_core.data.alignment import Alignment
+from fer_core.data.face_files import FaceFiles
 from fer_core.data.faces_in_images import FacePlacer, FoundFace
 from fer_core.data.files import ClipFiles, Entry, ImageFiles, Listing
 from fer_core.data.sampling import Sampling
@@ -174,6 +175,31 @@ def test_faces_are_found_wherever_they_are(model, tmp_path):
     first, second, none = Predictor(model, placer=placer, frames=1, step=1)(predicting.find([tmp_path], True))
     assert (first.frames, second.frames) == ((0,), (1,))
     assert none == LeftOut(str(tmp_path), "expected a face in the frames 2 to 2, found none")
+
+
+@pytest.fixture
+def moving(tmp_path, monkeypatch):
+    """A dark clip of 8 frames, ``in/clip``, whose bright face goes to the right, and ``faces/clip.json``."""
+    entries = []
+    for frame in range(8):
+        picture = np.zeros((40, 120, 3), dtype=np.uint8)
+        picture[12:28, 12 * frame + 4 : 12 * frame + 20] = 200
+        (tmp_path / "in" / "clip").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(tmp_path / "in" / "clip" / f"{frame}.png")
+        entries.append({"frame": frame, "box": [12 * frame + 4, 12, 12 * frame + 20, 28]})
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "clip.json").write_text(json.dumps({"faces": entries}))
+    monkeypatch.chdir(tmp_path / "in")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("frames", "step", "shown"), [(4, 2, [(0, 3), (2, 5), (4, 7)]), (4, None, [(1, 7)])])
+def test_each_frame_is_cut_by_its_own_face(model, moving, frames, step, shown):
+    placer = FacePlacer(Alignment(size=64, mode="box", margin=0), FaceFiles(moving / "faces"))
+    said = list(Predictor(model, placer=placer, frames=frames, step=step)(predicting.find(["clip"], True)))
+    assert [(each.frames[0], each.frames[-1]) for each in said] == shown
+    for each in said:
+        assert each.image[..., 8:-8, 8:-8].min() > 190
 
 
 def test_outlines_tell_what_was_cut_out_of_the_picture(model):

@@ -207,7 +207,7 @@ def _align_photograph(place: Path, path: str, output: Path, placer: FacePlacer) 
 def _align_clip(place: Path, path: str, output: Path, placer: FacePlacer) -> bool:
     source = _opened(place)
     read = lambda number: _decoded(lambda: source.read([number])[0].numpy())  # noqa: E731
-    matrices = placer.clip(len(source), read, path)
+    matrices = placer.clip(range(len(source)), read, path)
     if matrices is None:
         return False
     output.parent.mkdir(parents=True, exist_ok=True)

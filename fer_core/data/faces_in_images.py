@@ -167,20 +167,22 @@ class FacePlacer:
             return self._matrix(face)
         return self._without_face(image, origin, "photographs")
 
-    def clip(self, length: int, read: Callable[[int], np.ndarray], path: str | None = None) -> list[np.ndarray] | None:
-        """The transform of each frame of one clip.
+    def clip(
+        self, numbers: Sequence[int], read: Callable[[int], np.ndarray], path: str | None = None
+    ) -> list[np.ndarray] | None:
+        """The transform of each frame of one clip, or of some of its frames.
 
         The rule for several faces decides in the first frame that has any; from then on the nearest face is taken. A
         frame without a face takes the place of the last frame before it that has one, or else of the first after it:
         dropping it would change the clip's time.
 
         Args:
-            length: Number of frames.
-            read: Gives a frame ``(H, W, 3)`` uint8 by its number from 0; called once for each, in order.
+            numbers: Of the frames in the whole clip, from 0, in their order.
+            read: Gives a frame ``(H, W, 3)`` uint8 by its number; called once for each, in order.
             path: The clip's path below the data's folder.
 
         Returns:
-            ``length`` matrices ``(2, 3)``; None where no frame shows a face and the rule is to skip.
+            As many matrices ``(2, 3)``; None where no frame shows a face and the rule is to skip.
 
         Raises:
             UserError: As :meth:`photograph`.
@@ -188,7 +190,7 @@ class FacePlacer:
         found: list[np.ndarray | None] = []
         face: FoundFace | None = None
         first: np.ndarray | None = None
-        for number in range(length):
+        for number in numbers:
             image = read(number)
             first = image if first is None else first
             origin = None if path is None else Origin(path, number)
@@ -201,8 +203,8 @@ class FacePlacer:
             if first is None:
                 return None
             matrix = self._without_face(first, None if path is None else Origin(path), "clips")
-            return None if matrix is None else [matrix] * length
-        self.counts["frames held"] += length - len(placed)
+            return None if matrix is None else [matrix] * len(numbers)
+        self.counts["frames held"] += len(numbers) - len(placed)
         held, filled = placed[0], []
         for matrix in found:
             held = held if matrix is None else matrix

@@ -102,7 +102,7 @@ def test_a_clip_stays_with_one_person_and_holds_its_place():
         asked.append(number)
         return image(number + 1)
 
-    matrices = place.clip(5, read, "clips/7")
+    matrices = place.clip(range(5), read, "clips/7")
     np.testing.assert_allclose([centre_of(matrix)[0] for matrix in matrices], [10, 10, 12, 12, 14])
     assert asked == [0, 1, 2, 3, 4]
     assert place.counts["frames held"] == 2
@@ -113,14 +113,14 @@ def test_a_clip_stays_with_one_person_and_holds_its_place():
 @pytest.mark.parametrize(("none", "expected"), [("skip", None), ("centre", 3)])
 def test_a_clip_without_any_face(none, expected):
     place = placer({}, none=none)
-    matrices = place.clip(3, lambda number: image(0), "clips/7")
+    matrices = place.clip(range(3), lambda number: image(0), "clips/7")
     assert (matrices and len(matrices)) == expected
     assert place.counts["clips skipped" if none == "skip" else "clips centred"] == 1
 
 
 def test_a_clip_without_any_face_may_be_an_error():
     with pytest.raises(UserError, match="clips/7: expected a face"):
-        placer({}, none="error").clip(3, lambda number: image(0), "clips/7")
+        placer({}, none="error").clip(range(3), lambda number: image(0), "clips/7")
 
 
 def test_the_digest_stands_for_alignment_and_finder():
