@@ -38,7 +38,8 @@ def add_commands(command: Command) -> None:
     predict.add_argument("--faces", choices=FACES, default="centre", help=faces)
     download = "mediapipe's model (default: download it once)"
     predict.add_argument("--faces-model", metavar="FILE", default="download", help=download)
-    predict.add_argument("--faces-folder", metavar="FOLDER", help="files: where OpenFace .csv, .pts or .json files lie")
+    mirrored = "files: where OpenFace .csv, .pts or .json files lie, as photographs do in the folder that is named"
+    predict.add_argument("--faces-folder", metavar="FOLDER", help=mirrored)
     predict.add_argument("--clips", action="store_true", help="a folder of images is a clip, not photographs")
     predict.add_argument("--frames", type=int, metavar="N", help="frames of a clip at once (default: as in training)")
     step = "one prediction for every run of neighbouring frames, N apart (default: one a clip, spread over it)"

@@ -53,6 +53,20 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Found:
+    """A photograph or clip that is meant.
+
+    Args:
+        place: Where it lies.
+        below: Its path below the folder that was named, with slashes; its own name where it was named itself. Face
+            files are looked for under it.
+    """
+
+    place: Path
+    below: str
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a method says of a photograph, or of some frames of a clip.
 
@@ -139,7 +153,7 @@ def open_model(
     return Model(method, min(seen, method.max_frames or seen), {"model": name, **{key: told[key] for key in keys}})
 
 
-def find(sources: Iterable[str | os.PathLike[str]], clip_folders: bool = False) -> dict[str, Path]:
+def find(sources: Iterable[str | os.PathLike[str]], clip_folders: bool = False) -> dict[str, Found]:
     """The photographs and clips that are meant, in order.
 
     Args:
@@ -147,26 +161,27 @@ def find(sources: Iterable[str | os.PathLike[str]], clip_folders: bool = False) 
         clip_folders: Whether a folder that holds images is a clip, the named one too, and not one of photographs.
 
     Returns:
-        For each the name that predictions carry, and its place.
+        For each the name that predictions carry, and where it lies.
 
     Raises:
         UserError: If a source is not there, is a file of another kind, or holds neither images nor videos.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, Found] = {}
     for source in sources:
         place = Path(source).expanduser()
         if place.is_file():
             if place.suffix.lower() not in (*images.SUFFIXES, *clips.VIDEOS):
                 kinds = ", ".join((*images.SUFFIXES, *clips.VIDEOS))
                 raise UserError(f"{source}: expected an image or a video ({kinds}), got another file; leave it out")
-            found[str(source)] = place
+            found[str(source)] = Found(place, place.name)
             continue
         if not place.is_dir():
             raise UserError(f"{source}: expected an image, a video or a folder, found nothing; mend the path")
-        below = {str(Path(source) / path): place / path for path in clips.media_below(place, clip_folders)}
+        below = {str(Path(source) / path): Found(place / path, path) for path in clips.media_below(place, clip_folders)}
         if clip_folders and (own := clips.frame_names(place)):
-            below = {name: path for name, path in below.items() if path.parent != place or path.name not in own}
-            below = {str(source): place, **below}
+            below = {name: each for name, each in below.items() if each.below not in own}
+            # Not resolve(): a link has a name of its own.
+            below = {str(source): Found(place, Path(os.path.abspath(place)).name), **below}
         if not below:
             raise UserError(f"{source}: expected images or videos below it, found none; mend the path")
         found |= below
@@ -215,7 +230,7 @@ class Predictor:
         tower = model.method.clip
         self._transform = data.Transform.of(tower)
 
-    def __call__(self, found: dict[str, Path]) -> Iterator[Prediction | LeftOut]:
+    def __call__(self, found: dict[str, Found]) -> Iterator[Prediction | LeftOut]:
         """Predictions in the order of the files, batch by batch.
 
         Args:
@@ -224,15 +239,16 @@ class Predictor:
         Raises:
             UserError: If the method needs what the pictures lack, or the placer raises one.
         """
-        return self._in_batches(shown for name, place in found.items() for shown in self._shown(name, place))
+        return self._in_batches(shown for name, each in found.items() for shown in self._shown(name, each))
 
     def of_pictures(self, pictures: Sequence[np.ndarray], name: str = "picture") -> list[Prediction | LeftOut]:
         """Predictions of pictures ``(H, W, 3)`` uint8 that are in memory, such as a camera's."""
-        return list(self._in_batches(self._one(f"{name} {number}", picture) for number, picture in enumerate(pictures)))
+        named = ((f"{name} {number}", picture) for number, picture in enumerate(pictures))
+        return list(self._in_batches(self._one(each, picture, Origin(each)) for each, picture in named))
 
-    def _one(self, name: str, picture: np.ndarray) -> _Shown | LeftOut:
+    def _one(self, name: str, picture: np.ndarray, origin: Origin) -> _Shown | LeftOut:
         try:
-            crop, matrix = self._crop(picture, Origin(name))
+            crop, matrix = self._crop(picture, origin)
         except _LeftOutError as error:
             return LeftOut(name, str(error))
         corners = apply(inverse(matrix), self.size * _CORNERS)
@@ -240,15 +256,15 @@ class Predictor:
 
     # --- pictures
 
-    def _shown(self, name: str, place: Path) -> Iterator[_Shown | LeftOut]:
+    def _shown(self, name: str, found: Found) -> Iterator[_Shown | LeftOut]:
         try:
-            if _is_still(place):
-                picture = _read(lambda: images.decode(place))
-                yield self._one(name, np.ascontiguousarray(picture.transpose(1, 2, 0)))
+            if _is_still(found.place):
+                picture = _read(lambda: images.decode(found.place))
+                yield self._one(name, np.ascontiguousarray(picture.transpose(1, 2, 0)), Origin(found.below))
             else:
-                yield from self._clip(name, place)
+                yield from self._clip(name, found)
         except _LeftOutError as error:
-            yield LeftOut(name, str(error).removeprefix(f"{place}: "))
+            yield LeftOut(name, str(error).removeprefix(f"{found.place}: "))
 
     def _crop(self, picture: np.ndarray, origin: Origin) -> tuple[np.ndarray, np.ndarray]:
         """The crop ``(S, S, 3)``, and the transform ``(2, 3)`` that takes the picture's places to it."""
@@ -260,8 +276,8 @@ class Predictor:
             raise _LeftOutError("expected a face, found none")
         return warp(picture, matrix, self.size), matrix
 
-    def _clip(self, name: str, place: Path) -> Iterator[_Shown | LeftOut]:
-        source = _read(lambda: clips.open(place, CROP if self.placer is None else None))
+    def _clip(self, name: str, found: Found) -> Iterator[_Shown | LeftOut]:
+        source = _read(lambda: clips.open(found.place, CROP if self.placer is None else None))
         if self.step is None:
             runs = [sampling.positions(sampling.Sampling(frames=self.frames), len(source))]
         else:
@@ -270,7 +286,7 @@ class Predictor:
             numbers = [int(at) for at in run]
             pictures = np.ascontiguousarray(_read(lambda run=run: source.read(run)).permute(0, 2, 3, 1).numpy())
             if self.placer is not None:
-                matrices = self.placer.clip(numbers, dict(zip(numbers, pictures, strict=True)).__getitem__, name)
+                matrices = self.placer.clip(numbers, dict(zip(numbers, pictures, strict=True)).__getitem__, found.below)
                 if matrices is None:
                     yield LeftOut(name, f"expected a face in the frames {min(numbers)} to {max(numbers)}, found none")
                     continue

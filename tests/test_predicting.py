@@ -202,6 +202,35 @@ def test_each_frame_is_cut_by_its_own_face(model, moving, frames, step, shown):
         assert each.image[..., 8:-8, 8:-8].min() > 190
 
 
+@pytest.mark.parametrize("named", ["clip", "../in/clip", "{here}/clip", ".", "{here}", "../in"])
+def test_face_files_mirror_what_lies_below_the_folder_that_was_named(model, moving, named):
+    found = predicting.find([named.format(here=moving / "in")], clip_folders=True)
+    placer = FacePlacer(Alignment(size=64, mode="box", margin=0), FaceFiles(moving / "faces"))
+    (said,) = Predictor(model, placer=placer)(found)
+    assert isinstance(said, Prediction)
+    assert said.image[..., 8:-8, 8:-8].min() > 190
+
+
+@pytest.mark.parametrize("named", [".", "..", "{here}/in/clip"])
+def test_a_folder_that_is_itself_a_clip_goes_by_its_name(moving, monkeypatch, named):
+    monkeypatch.chdir(moving / "in" / "clip" if named == "." else moving / "in")
+    (moving / "in" / "clip" / "below").mkdir()
+    if named == "..":
+        monkeypatch.chdir(moving / "in" / "clip" / "below")
+    (found,) = predicting.find([named.format(here=moving)], clip_folders=True).values()
+    assert found.below == "clip"
+
+
+def test_photographs_below_a_folder_have_their_face_files(moving, capsys):
+    shutil.copy(moving / "in" / "clip" / "7.png", moving / "in" / "photo.png")
+    eyes = [[95, 16], [101, 16], [98, 19], [96, 22], [100, 22]]
+    (moving / "faces" / "photo.json").write_text(json.dumps({"faces": [{"box": [88, 12, 104, 28], "points": eyes}]}))
+    shutil.rmtree(moving / "in" / "clip")
+    command = ["predict", str(moving / "in"), "--faces", "files", "--faces-folder", str(moving / "faces"), "--quiet"]
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out.startswith(str(moving / "in" / "photo.png"))
+
+
 def test_outlines_tell_what_was_cut_out_of_the_picture(model):
     picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     (centre,) = Predictor(model).of_pictures([picture])
