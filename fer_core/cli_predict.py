@@ -99,7 +99,7 @@ def _predict(arguments: argparse.Namespace) -> int | None:
         finder = annotations.finder(arguments.faces, arguments.faces_model, arguments.faces_folder)
         placer = FacePlacer(alignment.Alignment(), finder)
         if model.method.maps:
-            annotator = annotations.FinderAnnotator(finder)
+            annotator = annotations.FinderAnnotator(finder, "centre")  # where an alignment puts the face that is meant
     predictor = predicting.Predictor(
         model, placer=placer, annotator=annotator, frames=arguments.frames, step=arguments.step, batch=arguments.batch
     )

@@ -5,7 +5,7 @@ A file that cannot be read, or shows no face, is left out and told; the others g
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class _Shown:
-    """One sample as crops ``(T, S, S, 3)``."""
+    """One sample as crops ``(T, S, S, 3)``, and where each comes from."""
 
     path: str
     frames: tuple[int, ...] | None
     crops: np.ndarray
+    origins: Sequence[Origin]
     outline: Outline | None = None
 
 
@@ -195,7 +196,8 @@ class Predictor:
         model: What says it.
         placer: Finds and aligns faces; None takes the centre square of each picture, for faces that are cropped
             already.
-        annotator: Who tells landmarks and parsing maps of the crops, for methods that look at them.
+        annotator: Who tells landmarks and parsing maps of the crops, for methods that look at them; the face that is
+            meant is in their middle.
         frames: How many frames of a clip are looked at at once; as in training by default.
         step: None spreads the frames over the whole clip, for one prediction. A number asks of every run of as many
             neighbouring frames, whose starts lie so far apart.
@@ -251,8 +253,8 @@ class Predictor:
             crop, matrix = self._crop(picture, origin)
         except _LeftOutError as error:
             return LeftOut(name, str(error))
-        corners = apply(inverse(matrix), self.size * _CORNERS)
-        return _Shown(name, None, crop[None], tuple((x, y) for x, y in corners.tolist()))
+        corners = apply(inverse(matrix), self.size * _CORNERS).tolist()
+        return _Shown(name, None, crop[None], [replace(origin, matrix=matrix)], tuple((x, y) for x, y in corners))
 
     # --- pictures
 
@@ -277,7 +279,9 @@ class Predictor:
         return warp(picture, matrix, self.size), matrix
 
     def _clip(self, name: str, found: Found) -> Iterator[_Shown | LeftOut]:
-        source = _read(lambda: clips.open(found.place, CROP if self.placer is None else None))
+        # Who looks results up needs places of the file, so that its frames are cut here, and not as they are read.
+        whole = self.placer is not None or (self.annotator is not None and not self.annotator.by_pixels)
+        source = _read(lambda: clips.open(found.place, None if whole else CROP))
         if self.step is None:
             runs = [sampling.positions(sampling.Sampling(frames=self.frames), len(source))]
         else:
@@ -285,14 +289,21 @@ class Predictor:
         for run in runs:
             numbers = [int(at) for at in run]
             pictures = np.ascontiguousarray(_read(lambda run=run: source.read(run)).permute(0, 2, 3, 1).numpy())
-            if self.placer is not None:
-                matrices = self.placer.clip(numbers, dict(zip(numbers, pictures, strict=True)).__getitem__, found.below)
-                if matrices is None:
-                    yield LeftOut(name, f"expected a face in the frames {min(numbers)} to {max(numbers)}, found none")
-                    continue
+            matrices = self._placed(numbers, pictures, found.below)
+            if matrices is None:
+                yield LeftOut(name, f"expected a face in the frames {min(numbers)} to {max(numbers)}, found none")
+                continue
+            if whole:
                 crops = [warp(picture, matrix, self.size) for picture, matrix in zip(pictures, matrices, strict=True)]
                 pictures = np.stack(crops)
-            yield _Shown(name, tuple(numbers), pictures)
+            origins = [Origin(found.below, at, matrix=matrix) for at, matrix in zip(numbers, matrices, strict=True)]
+            yield _Shown(name, tuple(numbers), pictures, origins)
+
+    def _placed(self, numbers: Sequence[int], pictures: np.ndarray, below: str) -> list[np.ndarray] | None:
+        """The transform of each frame; None where none of them shows a face."""
+        if self.placer is None:
+            return [from_centre(_CENTRE, *pictures.shape[1:3])] * len(numbers)
+        return self.placer.clip(numbers, dict(zip(numbers, pictures, strict=True)).__getitem__, below)
 
     # --- predictions
 
@@ -329,7 +340,8 @@ class Predictor:
         if self.annotator is not None:
             known = []
             for each in shown:
-                found = [self.annotator.annotate(crop, Origin(each.path)) for crop in each.crops]
+                seen = zip(each.crops, each.origins, strict=True)
+                found = [self.annotator.annotate(crop, origin) for crop, origin in seen]
                 known.append(nearest_filled(found, self.size, self.size))
             points = torch.from_numpy(np.stack([[one.landmarks for one in row] for row in known]))
             maps = torch.from_numpy(np.stack([[one.parsing for one in row] for row in known]))

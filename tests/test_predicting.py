@@ -16,12 +16,14 @@ from tiny import stirred, tiny_clip
 from fer_core import cli, data, models, predicting
 from fer_core.batch import Batch
 from fer_core.data import images
-from fer_core.data.alignment import Alignment
+from fer_core.data.alignment import Alignment, five_points
+from fer_core.data.annotations import FinderAnnotator, average_landmarks
 from fer_core.data.face_files import FaceFiles
 from fer_core.data.faces_in_images import FacePlacer, FoundFace
 from fer_core.data.files import ClipFiles, Entry, ImageFiles, Listing
 from fer_core.data.sampling import Sampling
 from fer_core.errors import UserError
+from fer_core.faces import PARSING
 from fer_core.predicting import LeftOut, Model, Prediction, Predictor
 
 CLASSES = ("neutral", "fear", "surprise")
@@ -275,6 +277,53 @@ def test_a_method_that_looks_at_maps_is_given_them_or_says_so(folder):
     with torch.no_grad():
         expected = method(data.Transform(tower.image_size, tower.mean, tower.std)(batch)).logits.softmax(1)
     torch.testing.assert_close(probabilities([said]), expected, atol=1e-6, rtol=0)
+
+
+def turned_face(x, y, side, degrees):
+    """68 landmarks of the average face, turned, around a place of a picture."""
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return (np.array(average_landmarks()) - 0.5) @ turn * side + [x, y]
+
+
+@pytest.fixture
+def looking(moving):
+    """FineCLIPER, and what it is shown; ``in/photo.png`` and the clip, each with landmarks of a smaller face that
+    turns, and of a larger one that comes into the clip later."""
+    Image.new("RGB", (120, 40)).save(moving / "in" / "photo.png")
+    small = [turned_face(20 + 5 * frame, 18, 16, 7 * frame) for frame in range(8)]
+    entries = [{"frame": frame, "landmarks": points.tolist()} for frame, points in enumerate(small)]
+    later = [{"frame": frame, "landmarks": turned_face(95, 20, 30, 0).tolist()} for frame in (4, 5, 6, 7)]
+    (moving / "faces" / "clip.json").write_text(json.dumps({"faces": entries + later}))
+    (moving / "faces" / "photo.json").write_text(json.dumps({"faces": [{"landmarks": small[3].tolist()}]}))
+    method, seen = stirred(models.build("fine-cliper", tiny_clip(), CLASSES, {})), []
+    method.register_forward_pre_hook(lambda _, shown: seen.append(shown[0]))
+    return Model(method, 4, {"model": "tiny"}), small, seen
+
+
+def test_landmarks_of_face_files_go_where_the_crop_shows_them(looking, moving, monkeypatch, capsys):
+    model, _, seen = looking
+    monkeypatch.setattr(predicting, "open_model", lambda *_, **__: model)
+    command = ["predict", "photo.png", "clip", "--clips", "--faces", "files", "--faces-folder", str(moving / "faces")]
+    assert cli.main([*command, "--quiet"]) == 0
+    assert seen[0].landmarks.shape == (1, 68, 2)
+    assert seen[1].landmarks.shape == (1, 4, 68, 2)
+    for batch in seen:  # the eyes are where the alignment puts them, though the other face is larger
+        for points, parsing in zip(batch.landmarks.reshape(-1, 68, 2), batch.parsing.flatten(0, -3), strict=True):
+            eyes = five_points(points.numpy())[:2]
+            np.testing.assert_allclose(eyes, [Alignment().right_eye, Alignment().left_eye], atol=1e-5)
+            right, below = (eyes[0] * parsing.shape[0]).astype(int)
+            assert parsing[below, right] == PARSING.index("right eye")
+
+
+def test_landmarks_of_face_files_go_where_the_centre_square_shows_them(looking, moving):
+    model, small, seen = looking
+    annotator = FinderAnnotator(FaceFiles(moving / "faces"), "centre")
+    list(Predictor(model, annotator=annotator)(predicting.find(["photo.png", "clip"], True)))
+    (photograph,), (clip,) = (batch.landmarks.numpy() for batch in seen)
+    np.testing.assert_allclose(photograph, (small[3] - [40, 0]) / 40, atol=1e-5)
+    for points, frame in zip(clip[:2], (1, 3), strict=True):
+        np.testing.assert_allclose(points, (small[frame] - [40, 0]) / 40, atol=1e-5)
 
 
 def test_models_by_name():

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_core.data.alignment import Box
+from fer_core.data.alignment import Box, apply
 from fer_core.data.faces_in_images import FoundFace, Origin
 from fer_core.errors import UserError
 
@@ -73,6 +73,8 @@ class FaceFiles:
         if origin is None:
             raise UserError("face files: expected the image's path, got none; use them with data read from files")
         faces = [face for frame, face in self._faces_of(origin.path) if origin.frame is None or frame == origin.frame]
+        if origin.matrix is not None:
+            return [_aligned(face, origin.matrix) for face in faces]
         if origin.view is None:
             return faces
         height, width = image.shape[:2]
@@ -133,6 +135,15 @@ def _viewed(face: FoundFace, view: Box, size: tuple[int, int]) -> FoundFace:
     corner, scale = np.array([left, top]), np.array([size[0] / (right - left), size[1] / (bottom - top)])
     move = lambda points: None if points is None else (points - corner) * scale  # noqa: E731
     box = ((np.array(face.box).reshape(2, 2) - corner) * scale).ravel().tolist()
+    return FoundFace((box[0], box[1], box[2], box[3]), move(face.points), move(face.landmarks), face.score)
+
+
+def _aligned(face: FoundFace, matrix: np.ndarray) -> FoundFace:
+    """A face of the file in an image that an alignment made of it; its box may have turned, and grows to hold that."""
+    left, top, right, bottom = face.box
+    corners = apply(matrix, np.array([[left, top], [right, top], [right, bottom], [left, bottom]]))
+    box = (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
+    move = lambda points: None if points is None else apply(matrix, points)  # noqa: E731
     return FoundFace((box[0], box[1], box[2], box[3]), move(face.points), move(face.landmarks), face.score)
 
 

@@ -8,7 +8,7 @@ place. Coordinates are pixels as in :mod:`fer_core.data.alignment`.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -28,11 +28,14 @@ class Origin:
         frame: Number of the clip's frame from 0; None for a photograph.
         view: The part of the file that the image at hand shows, resized: left, top, right, bottom in the file's
             pixels. None for the whole file in its own size.
+        matrix: The transform ``(2, 3)`` from the file's pixels to those of the image at hand, where an alignment made
+            it; ``view`` is then not looked at.
     """
 
     path: str
     frame: int | None = None
     view: Box | None = None
+    matrix: np.ndarray | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
