@@ -1,8 +1,8 @@
 """Frames of clips, from a folder of images or from a video file, behind one interface.
 
 Videos are read by PyAV, the binding of FFmpeg's libraries. The demuxer is chosen by the file's suffix, never by its
-content: a playlist that calls itself ``.mp4`` would otherwise make FFmpeg open what it names. A rotation that a phone
-notes in a video's header is not applied.
+content: a playlist that calls itself ``.mp4`` would otherwise make FFmpeg open what it names. Frames are turned as
+players turn them, by quarters and mirrored, where the video's header says so: phones note there how they were held.
 """
 
 import bisect
@@ -11,6 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 import av.container
@@ -242,11 +243,26 @@ class VideoFrames(FrameSource):
     def _image(self, frame: av.VideoFrame) -> Tensor:
         """``(3, H, W)`` uint8, of the size asked for."""
         images.check_pixels(frame.width, frame.height, str(self.path))
-        image = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+        image = torch.from_numpy(_upright(frame)).permute(2, 0, 1)
         if self.size is None:
             return image.contiguous()
         resized = F.resize(image, [self.size], InterpolationMode.BICUBIC, antialias=True)
         return F.center_crop(resized, [self.size, self.size])
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    """A frame ``(H, W, 3)`` as its display matrix asks to show it; where that is aslant, as it is stored."""
+    pixels = frame.to_ndarray(format="rgb24")
+    if not frame.rotation:  # most videos; a half turn where they are mirrored from side to side
+        return pixels
+    told: Any = frame.side_data  # of which PyAV's stub knows one kind alone
+    # What is stored at (x, y) is shown at (a x + c y, b x + d y), but for a shift.
+    (a, b), (c, d) = np.frombuffer(told["DISPLAYMATRIX"], np.int32).reshape(3, 3)[:2, :2].tolist()
+    if a and d and not b and not c:
+        return np.ascontiguousarray(pixels[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1])
+    if b and c and not a and not d:
+        return np.ascontiguousarray(pixels.swapaxes(0, 1)[:: 1 if b > 0 else -1, :: 1 if c > 0 else -1])
+    return pixels
 
 
 class _Opened:

@@ -1,5 +1,6 @@
 """Frames in time's order, from folders and from videos, one by one as all at once."""
 
+import struct
 from pathlib import Path
 
 import av
@@ -80,6 +81,45 @@ def test_reads_no_more_than_it_must(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(frames._Opened, "__enter__", lambda self: Counted(opened(self)))
     assert places(source.read([2, 31])) == [2, 31]
     assert len(decoded) == 3 + 2  # frames 0 to 2, then 30, a key frame, and 31
+
+
+#: Where the stored picture's upper left, upper right and lower left corner are shown: rows and columns of a quarter.
+TURNS = {
+    "as it is": ((1, 0, 0, 1), (32, 48), [(0, 0), (0, 1), (1, 0)]),
+    "clockwise": ((0, 1, -1, 0), (48, 32), [(0, 1), (1, 1), (0, 0)]),  # a phone held upright
+    "counterclockwise": ((0, -1, 1, 0), (48, 32), [(1, 0), (0, 0), (1, 1)]),
+    "half": ((-1, 0, 0, -1), (32, 48), [(1, 1), (1, 0), (0, 1)]),
+    "mirrored": ((-1, 0, 0, 1), (32, 48), [(0, 1), (0, 0), (1, 1)]),
+    "clockwise, mirrored": ((0, 1, 1, 0), (48, 32), [(0, 0), (1, 0), (0, 1)]),
+    "aslant": ((0.8, 0.6, -0.6, 0.8), (32, 48), [(0, 0), (0, 1), (1, 0)]),  # nobody films so; left alone
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_videos_are_shown_as_they_were_held(tmp_path: Path, turn: str, suffix: str) -> None:
+    matrix, shape, corners = TURNS[turn]
+    place = tmp_path / f"a{suffix}"
+    stored = np.zeros((32, 48, 3), dtype=np.uint8)
+    stored[:16, :24], stored[:16, 24:], stored[16:, :24] = 60, 120, 180
+    with av.open(str(place), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 48, 32, "yuv420p", 8_000_000
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format="rgb24")))
+        container.mux(stream.encode())
+    # A track's header has a matrix that takes (x, y, 1), as a row before it, to the place that is shown.
+    content = place.read_bytes()
+    at = content.index(b"tkhd") + 44
+    a, b, c, d = (round(2**16 * value) for value in matrix)
+    place.write_bytes(content[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 2**30) + content[at + 36 :])
+    (frame,) = frames.open(place).read([0]).numpy()
+    assert frame.shape == (3, *shape)
+    for (row, column), grey in zip(corners, (60, 120, 180), strict=True):
+        quarter = frame[:, row * shape[0] // 2 :, column * shape[1] // 2 :][
+            :, 2 : shape[0] // 2 - 2, 2 : shape[1] // 2 - 2
+        ]
+        assert np.abs(quarter.astype(int) - grey).max() < 12
+    assert frames.open(place, size=16).read([0]).shape == (1, 3, 16, 16)
 
 
 def test_folders_count_as_people_do(tmp_path: Path) -> None:
