@@ -173,17 +173,24 @@ class VideoFrames(FrameSource):
     def __init__(self, path: Path, size: int | None = None) -> None:
         self.path, self.size = path, size
         with self._opened() as container:
-            demuxed = list(container.demux(video=0))  # the last one is empty and ends the stream
+            demuxed, packets, times, keys = 0, 0, [], []
+            for packet in container.demux(video=0):  # each is let go: together they are the whole file
+                demuxed += 1
+                if not packet.size or packet.is_discard:
+                    continue
+                packets += 1
+                if packet.pts is not None:
+                    times.append(packet.pts)
+                    if packet.is_keyframe:
+                        keys.append(packet.pts)
+            demuxed -= 1  # the last one is empty and ends the stream
             promised = container.streams.video[0].frames  # 0 where the header says nothing
-            if len(demuxed) - 1 < promised:
+            if demuxed < promised:
                 raise UserError(
-                    f"{path}: expected the {promised} frames that its header states, got {len(demuxed) - 1}; "
-                    "copy the file again"
+                    f"{path}: expected the {promised} frames that its header states, got {demuxed}; copy the file again"
                 )
-            packets = [packet for packet in demuxed if packet.size and not packet.is_discard]
-            self._keys = sorted(packet.pts for packet in packets if packet.is_keyframe and packet.pts is not None)
-            self._times = sorted(packet.pts for packet in packets if packet.pts is not None)
-        unique = bool(self._keys) and len(set(self._times)) == len(packets)
+        self._keys, self._times = sorted(keys), sorted(times)
+        unique = bool(self._keys) and len(set(self._times)) == packets
         self._timed = unique and VIDEOS[path.suffix.lower()] in _INDEXED
         if not self._timed:
             self._times = list(range(sum(1 for _ in self._decoded())))

@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from weakref import WeakSet
 
 import av
 import numpy as np
@@ -54,33 +55,59 @@ def test_a_video_gives_any_frame(tmp_path: Path, kind: str) -> None:
         source.read([40])
 
 
-def test_reads_no_more_than_it_must(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Without key frames where the picture changes much: here it always does.
-    write_video(tmp_path / "a.mp4", 40, "mpeg4", g="10", sc_threshold="1000000000")
-    source, decoded = frames.VideoFrames(tmp_path / "a.mp4"), []
-    whole = av.container.InputContainer.decode
+class Passed:
+    """A packet that weak references may be made to."""
 
-    def counted(self, *arguments):
-        for frame in whole(self, *arguments):
-            decoded.append(frame.pts)
+    def __init__(self, packet: av.Packet) -> None:
+        self.packet = packet
+
+    def __getattr__(self, name: str):
+        return getattr(self.packet, name)
+
+
+class Watched:
+    """PyAV's container cannot be patched, so a stand-in passes everything on, and counts."""
+
+    def __init__(self, container: av.container.InputContainer, decoded: list[int | None], packets: WeakSet) -> None:
+        self.container, self.decoded, self.packets = container, decoded, packets
+
+    def __getattr__(self, name: str):
+        return getattr(self.container, name)
+
+    def decode(self, *arguments):
+        for frame in self.container.decode(*arguments):
+            self.decoded.append(frame.pts)
             yield frame
 
-    class Counted:
-        """PyAV's container cannot be patched, so a stand-in passes everything on."""
+    def demux(self, **arguments):
+        for packet in self.container.demux(**arguments):
+            passed = Passed(packet)
+            self.packets.add(passed)
+            assert len(self.packets) < 5  # of those that were given, how many are still held
+            yield passed
 
-        def __init__(self, container: av.container.InputContainer) -> None:
-            self.container = container
 
-        def __getattr__(self, name: str):
-            return getattr(self.container, name)
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """Fills with the times of all frames that are decoded."""
+    decoded, opened = [], frames._Opened.__enter__
+    monkeypatch.setattr(frames._Opened, "__enter__", lambda self: Watched(opened(self), decoded, WeakSet()))
+    return decoded
 
-        def decode(self, *arguments):
-            return counted(self.container, *arguments)
 
-    opened = frames._Opened.__enter__
-    monkeypatch.setattr(frames._Opened, "__enter__", lambda self: Counted(opened(self)))
+def test_reads_no_more_than_it_must(tmp_path: Path, decoded: list[int | None]) -> None:
+    # Without key frames where the picture changes much: here it always does.
+    write_video(tmp_path / "a.mp4", 40, "mpeg4", g="10", sc_threshold="1000000000")
+    source = frames.VideoFrames(tmp_path / "a.mp4")
     assert places(source.read([2, 31])) == [2, 31]
     assert len(decoded) == 3 + 2  # frames 0 to 2, then 30, a key frame, and 31
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_counting_keeps_no_packet(tmp_path: Path, decoded: list[int | None], kind: str) -> None:
+    name, codec, options = KINDS[kind]
+    write_video(tmp_path / name, 40, codec, **options)
+    assert len(frames.open(tmp_path / name)) == 40
 
 
 #: Where the stored picture's upper left, upper right and lower left corner are shown: rows and columns of a quarter.
