@@ -286,9 +286,10 @@ class Predictor:
             runs = [sampling.positions(sampling.Sampling(frames=self.frames), len(source))]
         else:
             runs = list(sampling.windows(len(source), self.frames, self.step))
+        read = source.read_runs(runs)
         for run in runs:
             numbers = [int(at) for at in run]
-            pictures = np.ascontiguousarray(_read(lambda run=run: source.read(run)).permute(0, 2, 3, 1).numpy())
+            pictures = np.ascontiguousarray(_read(lambda: next(read)).permute(0, 2, 3, 1).numpy())
             matrices = self._placed(numbers, pictures, found.below)
             if matrices is None:
                 yield LeftOut(name, f"expected a face in the frames {min(numbers)} to {max(numbers)}, found none")

@@ -15,6 +15,7 @@ from tiny import stirred, tiny_clip
 
 from fer_core import cli, data, models, predicting
 from fer_core.batch import Batch
+from fer_core.data import frames as clips
 from fer_core.data import images
 from fer_core.data.alignment import Alignment, five_points
 from fer_core.data.annotations import FinderAnnotator, average_landmarks
@@ -123,17 +124,37 @@ def test_a_folder_is_of_photographs_unless_it_is_said_to_be_a_clip(folder):
     assert list(predicting.find([folder], clip_folders=True)) == [str(folder), str(folder / "clip")]
 
 
-def test_videos(model, tmp_path):
-    with av.open(str(tmp_path / "film.mp4"), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        for place in range(8):
-            picture = np.full((32, 48, 3), 25 * place, dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    (said,) = Predictor(model)(predicting.find([tmp_path / "film.mp4"]))
+@pytest.fixture
+def film(tmp_path):
+    """Writes a video of 8 frames, each brighter than the last."""
+
+    def write_film(name):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+            for place in range(8):
+                picture = np.full((32, 48, 3), 25 * place, dtype=np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+        return tmp_path / name
+
+    return write_film
+
+
+def test_videos(model, film):
+    (said,) = Predictor(model)(predicting.find([film("film.mp4")]))
     assert said.frames == (1, 3, 5, 7)
     assert said.image.float().mean(dim=(1, 2, 3)) == pytest.approx([25.0, 75.0, 125.0, 175.0], abs=4)
+
+
+def test_windows_of_a_video_without_times_are_read_in_one_go(model, film, monkeypatch):
+    real, opened = clips._Opened.__enter__, []
+    monkeypatch.setattr(clips._Opened, "__enter__", lambda self: opened.append(self) or real(self))
+    said = list(Predictor(model, frames=3, step=1)(predicting.find([film("film.avi")])))
+    assert [each.frames for each in said] == [(at, at + 1, at + 2) for at in range(6)]
+    for each in said:
+        assert each.image.float().mean(dim=(1, 2, 3)) == pytest.approx([25.0 * at for at in each.frames], abs=4)
+    assert len(opened) == 3  # to look at its packets, to count its frames, and to read them
 
 
 def test_damaged_files_are_left_out_and_told(model, folder):

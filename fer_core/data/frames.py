@@ -6,10 +6,12 @@ players turn them, by quarters and mirrored, where the video's header says so: p
 """
 
 import bisect
+import math
 import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,25 @@ class FrameSource(ABC):
             UserError: If a frame is damaged, or of another size than the others where no size was asked for.
             IndexError: If a position is not in ``0..len - 1``.
         """
+
+    def read_runs(self, runs: Sequence[Sequence[int] | np.ndarray]) -> Iterator[Tensor]:
+        """One after the other what :meth:`read` gives for each run of positions.
+
+        A video is decoded once for all of them, and keeps what the runs at hand and to come share: no more than a
+        window's frames where windows follow each other.
+
+        Args:
+            runs: Positions of each.
+
+        Yields:
+            As :meth:`read`.
+
+        Raises:
+            UserError: As :meth:`read`, in the place of the run that it concerns.
+            IndexError: As :meth:`read`.
+        """
+        for run in runs:
+            yield self.read(run)
 
     def _checked(self, positions: Sequence[int] | np.ndarray) -> list[int]:
         chosen = [int(position) for position in positions]
@@ -202,18 +223,28 @@ class VideoFrames(FrameSource):
 
     def read(self, positions: Sequence[int] | np.ndarray) -> Tensor:
         """See :meth:`FrameSource.read`."""
-        chosen = self._checked(positions)
-        wanted = sorted({self._times[place] for place in chosen})
-        found: dict[int, Tensor] = {}
-        for time, frame in self._decoded(wanted):
-            if time not in found:
-                found[time] = self._image(frame)
-        if missing := [time for time in wanted if time not in found]:
-            place = self._times.index(missing[0])
-            raise UserError(
-                f"{self.path}: expected {len(self)} whole frames, got frame {place} damaged; copy the file again"
-            )
-        return torch.stack([found[self._times[place]] for place in chosen])
+        (found,) = self.read_runs([positions])
+        return found
+
+    def read_runs(self, runs: Sequence[Sequence[int] | np.ndarray]) -> Iterator[Tensor]:
+        """See :meth:`FrameSource.read_runs`."""
+        chosen = [[self._times[place] for place in self._checked(run)] for run in runs]
+        coming = self._decoded(sorted({time for times in chosen for time in times}))
+        # For each run the earliest frame that it or a later one asks for.
+        earliest = list(accumulate((min(times) for times in reversed(chosen)), min))[::-1]
+        kept: dict[int, Tensor] = {}
+        reached = -math.inf
+        for times, first in zip(chosen, earliest, strict=True):
+            kept = {time: image for time, image in kept.items() if time >= first}
+            while reached < max(times) and (following := next(coming, None)):
+                reached, frame = following
+                kept[reached] = self._image(frame)
+            if missing := [time for time in sorted(times) if time not in kept]:
+                place = self._times.index(missing[0])
+                raise UserError(
+                    f"{self.path}: expected {len(self)} whole frames, got frame {place} damaged; copy the file again"
+                )
+            yield torch.stack([kept[time] for time in times])
 
     def _opened(self) -> "_Opened":
         return _Opened(self.path)
@@ -226,8 +257,9 @@ class VideoFrames(FrameSource):
         with self._opened() as container:
             stream = container.streams.video[0]
             if not self._timed:
+                asked = None if wanted is None else set(wanted)
                 for place, frame in enumerate(container.decode(stream)):
-                    if wanted is None or place in wanted:
+                    if asked is None or place in asked:
                         yield place, frame
                     if wanted is not None and place >= wanted[-1]:
                         return

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fer_core.data import frames, images
+from fer_core.data import frames, images, sampling
 from fer_core.errors import UserError
 
 
@@ -108,6 +108,40 @@ def test_counting_keeps_no_packet(tmp_path: Path, decoded: list[int | None], kin
     name, codec, options = KINDS[kind]
     write_video(tmp_path / name, 40, codec, **options)
     assert len(frames.open(tmp_path / name)) == 40
+
+
+@pytest.mark.parametrize("step", [1, 3, 6])
+@pytest.mark.parametrize("kind", KINDS)
+def test_windows_are_decoded_once(
+    tmp_path: Path, decoded: list[int | None], monkeypatch: pytest.MonkeyPatch, kind: str, step: int
+) -> None:
+    name, codec, options = KINDS[kind]
+    write_video(tmp_path / name, 40, codec, **options)
+    source, image, held, most = frames.VideoFrames(tmp_path / name), frames.VideoFrames._image, WeakSet(), []
+
+    def counted(self, frame):
+        pixels = image(self, frame)
+        held.add(pixels)
+        most.append(len(held))
+        return pixels
+
+    monkeypatch.setattr(frames.VideoFrames, "_image", counted)
+    decoded.clear()
+    windows = sampling.windows(40, 4, step)
+    for window, clip in zip(windows, source.read_runs(windows), strict=True):
+        assert places(clip) == window.tolist()
+    assert len(decoded) <= 45  # a codec may decode some again where it jumps
+    assert max(most) <= 4  # a window is what memory holds
+
+
+def test_runs_may_come_in_any_order(tmp_path: Path) -> None:
+    runs = [[30, 2, 2], [0, 5], [39], [5, 0]]
+    for name, codec, options in KINDS.values():
+        write_video(tmp_path / name, 40, codec, **options)
+        assert [places(clip) for clip in frames.open(tmp_path / name).read_runs(runs)] == runs
+    for number in range(40):
+        Image.new("RGB", (4, 4), (6 * number,) * 3).save(tmp_path / f"{number}.png")
+    assert [places(clip) for clip in frames.open(tmp_path).read_runs(runs)] == runs
 
 
 #: Where the stored picture's upper left, upper right and lower left corner are shown: rows and columns of a quarter.
