@@ -31,6 +31,7 @@ BROKEN_PIPE = 141
 STOPPED = 75  # "try again later" of sysexits.h: the same command goes on
 # Kept here so that --help does not import the renderers; a test holds them against table_formats.FORMATS.
 FORMATS = ("markdown", "csv", "latex", "html", "json")
+_TRAINING = ("run", "sweep", "reproduce")  # the commands that train, and so have something to say of what is left
 _MAY_BE_EMPTY = ("classes",)  # of the command line: all classes that the model knows
 
 
@@ -172,7 +173,7 @@ def parser() -> argparse.ArgumentParser:
         description="Experiments of a book on CLIP-based facial expression recognition.",
     )
     top.add_argument("--version", action="version", version=f"fer-core {__version__}")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
 
     def command(name: str, call: Call, text: str, within: Any = commands) -> argparse.ArgumentParser:
         return cli_common.add(within, name, call, text)
@@ -251,10 +252,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fer-core: error: {error}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
-        print(
-            "fer-core: interrupted; no record was written of the run that was under way; where it had begun to train, "
-            "the same command goes on from there", file=sys.stderr,
-        )  # fmt: skip
+        left = (
+            "; no record was written of the run that was under way; where it had begun to train, the same command goes "
+            "on from there"
+        )
+        print(f"fer-core: interrupted{left if arguments.command in _TRAINING else ''}", file=sys.stderr)
         return INTERRUPTED
     except Stopped as stopped:
         print(f"fer-core: {stopped}", file=sys.stderr)

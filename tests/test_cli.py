@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 import fer_core
-from fer_core import adapt, cli, data, experiments, models, table_formats, tables
+from fer_core import (
+    adapt,
+    cli,
+    cli_data,
+    cli_predict,
+    cli_reproduce,
+    cli_sweep,
+    data,
+    experiments,
+    models,
+    table_formats,
+    tables,
+)
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(fer_core.__file__).parents[1])}
 
@@ -80,13 +92,22 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
         cli.main(["experiments"])
 
 
-def test_an_interrupt_is_one_line_and_exit_code_130(monkeypatch, capsys):
+@pytest.mark.parametrize(("module", "call", "arguments", "goes_on"), [
+    (cli, "_experiments", ["experiments"], False),
+    (cli_data, "_check", ["data", "check", "raf-db"], False),
+    (cli_predict, "_predict", ["predict", "a.png"], False),
+    (cli, "_run", ["run", "coop-facs-still-8"], True),
+    (cli_sweep, "_sweep", ["sweep", "coop-*"], True),
+    (cli_reproduce, "_reproduce", ["reproduce"], True),
+])  # fmt: skip
+def test_an_interrupt_is_one_line_and_exit_code_130(monkeypatch, capsys, module, call, arguments, goes_on):
     def interrupted(_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_experiments", interrupted)
-    assert cli.main(["experiments"]) == 130
-    assert capsys.readouterr().err.count("\n") == 1
+    monkeypatch.setattr(module, call, interrupted)
+    assert cli.main(arguments) == 130
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fer-core: interrupted; no record") if goes_on else line == "fer-core: interrupted"
 
 
 @pytest.mark.parametrize("arguments", [
