@@ -103,25 +103,26 @@ def _predict(arguments: argparse.Namespace) -> int | None:
     predictor = predicting.Predictor(
         model, placer=placer, annotator=annotator, frames=arguments.frames, step=arguments.step, batch=arguments.batch
     )
-    made: list[Prediction | LeftOut] = []
+    told: list[Prediction] = []
+    left: list[LeftOut] = []
     whole = False
     try:
         with tqdm(unit="file", total=len(found), disable=arguments.quiet or not sys.stderr.isatty()) as bar:
             done: set[str] = set()
             for each in predictor(found):
-                if isinstance(each, predicting.Prediction) and len(made) >= _SHOWN:
-                    each = replace(each, image=each.image[:0])  # thousands of pictures would fill the memory
-                made.append(each)
                 done.add(each.path)
                 bar.update(len(done) - bar.n)
                 if isinstance(each, predicting.LeftOut):
+                    left.append(each)
                     bar.write(f"left out: {each.path}: {each.why}", file=sys.stderr)
+                elif len(told) < _SHOWN:
+                    told.append(each)
+                else:
+                    told.append(replace(each, image=each.image[:0]))  # thousands of pictures would fill the memory
         whole = True
     finally:  # what an interrupt or an error leaves is worth keeping, and says that it is not all
-        told = [each for each in made if isinstance(each, predicting.Prediction)]
-        left = [each for each in made if isinstance(each, predicting.LeftOut)]
         report = {**_facts(model, placer), "complete": whole, **_rows(told, left)}
-        if arguments.out and made:
+        if arguments.out and (told or left):
             _write(Path(arguments.out), report, model.method.classes)
     if arguments.picture and told:
         _draw(Path(arguments.picture), told, model.method.classes)
@@ -158,7 +159,9 @@ def _rows(told: Sequence["Prediction"], left: Sequence["LeftOut"]) -> dict[str, 
     }  # fmt: skip
 
 
-def _write(path: Path, report: dict[str, Any], classes: Sequence[str]) -> None:
+def _write(asked: Path, report: dict[str, Any], classes: Sequence[str]) -> None:
+    """Writes the report to the place asked for; one that is not whole beside it, where it replaces none that is."""
+    path = asked if report["complete"] else asked.with_suffix(f".partial{asked.suffix}")
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     if path.suffix.lower() == ".csv":
         buffer = io.StringIO()
@@ -173,7 +176,10 @@ def _write(path: Path, report: dict[str, Any], classes: Sequence[str]) -> None:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--out: cannot write {path} ({error}); choose another place") from error
-    print(f"wrote {len(report['predictions'])} predictions to {path}", file=sys.stderr)
+    wrote = f"wrote {len(report['predictions'])} predictions to {path}"
+    if not report["complete"]:
+        wrote = f"stopped before the end: {wrote}; {asked} is as it was"
+    print(wrote, file=sys.stderr)
 
 
 def _draw(path: Path, told: Sequence["Prediction"], classes: Sequence[str]) -> None:

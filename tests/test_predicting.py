@@ -13,7 +13,7 @@ from known import KnownFaces
 from PIL import Image
 from tiny import stirred, tiny_clip
 
-from fer_core import cli, data, models, predicting
+from fer_core import cli, cli_predict, data, models, predicting
 from fer_core.batch import Batch
 from fer_core.data import frames as clips
 from fer_core.data import images
@@ -412,6 +412,15 @@ def test_the_command_writes_what_was_said(folder, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[0].startswith(f"{folder / 'a.png'}  ")
 
 
+def test_files_that_are_left_out_take_no_place_in_the_drawing(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli_predict, "_SHOWN", 2)
+    for number in range(3):
+        (folder / f"0{number}.png").write_bytes(b"broken")  # before all others
+    assert cli.main(["predict", str(folder), "--quiet", "--picture", str(tmp_path / "all.png")]) == 1
+    assert f"drew 2 to {tmp_path / 'all.png'}" in capsys.readouterr().err
+    assert (tmp_path / "all.png").is_file()
+
+
 def test_files_of_any_name_are_told(folder, tmp_path):
     odd = [os.fsencode(folder) + b"/\xe9t\xe9.png", os.fsencode(folder / "x$_$.png"), os.fsencode(folder / "\xe9.png")]
     for name in odd:
@@ -423,7 +432,12 @@ def test_files_of_any_name_are_told(folder, tmp_path):
     assert (tmp_path / "all.png").is_file()
 
 
-def test_an_interrupt_leaves_what_was_done(folder, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["all.json", "all.csv"])
+def test_an_interrupt_leaves_what_was_done(folder, tmp_path, monkeypatch, capsys, name):
+    command = ["predict", str(folder), "--batch", "1", "--quiet", "--out", str(tmp_path / name)]
+    assert cli.main(command) == 0
+    before = (tmp_path / name).read_bytes()
+    capsys.readouterr()
     real, asked = images.decode, []
 
     def decode(path, *rest, **further):
@@ -433,9 +447,16 @@ def test_an_interrupt_leaves_what_was_done(folder, tmp_path, monkeypatch, capsys
         return real(path, *rest, **further)
 
     monkeypatch.setattr(images, "decode", decode)
-    out = tmp_path / "all.json"
-    assert cli.main(["predict", str(folder), "--batch", "1", "--quiet", "--out", str(out)]) == cli.INTERRUPTED
-    report = json.loads(out.read_text())
-    assert report["complete"] is False
-    assert [each["path"] for each in report["predictions"]] == [str(folder / "a.png")]
-    assert "wrote 1 predictions" in capsys.readouterr().err
+    assert cli.main(command) == cli.INTERRUPTED
+    assert (tmp_path / name).read_bytes() == before
+    partial = tmp_path / name.replace(".", ".partial.")
+    if name == "all.json":
+        report = json.loads(partial.read_text())
+        assert report["complete"] is False
+        assert [each["path"] for each in report["predictions"]] == [str(folder / "a.png")]
+    else:
+        assert partial.read_text() == "".join(before.decode().splitlines(keepends=True)[:2])
+    assert capsys.readouterr().err.splitlines() == [
+        f"stopped before the end: wrote 1 predictions to {partial}; {tmp_path / name} is as it was",
+        "fer-core: interrupted",
+    ]
