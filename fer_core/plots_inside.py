@@ -48,14 +48,15 @@ def heat(
     """Tables of numbers as colours, with the numbers in them where there are few.
 
     Args:
-        panels: By title, ``(R, K)``.
+        panels: By title, ``(R, K)``; a cell that is NaN stays empty but for a dash.
         rows: Names of the R rows, the same in all panels.
         columns: For each panel, the names of its K columns.
         label: What a colour says.
         middle: The value that is white, with two colours around it; None for one colour from the least value on.
         digits: After the point, in the cells.
     """
-    low, high = min(float(each.min()) for each in panels.values()), max(float(each.max()) for each in panels.values())
+    known = np.concatenate([each[~np.isnan(each)] for each in panels.values()])
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     if middle is not None:
         reach = max(high - middle, middle - low)
         low, high = middle - reach, middle + reach
@@ -69,6 +70,8 @@ def heat(
             yticklabels=list(rows) if place == 0 else False, cbar=place == len(panels) - 1,
             cbar_kws={"label": label},
         )  # fmt: skip
+        for row, column in np.argwhere(np.isnan(values)):
+            axis.text(column + 0.5, row + 0.5, "–", ha="center", va="center", color="#444444", size=8)
         axis.set_title(title)
         axis.tick_params(axis="x", rotation=45 if max(map(len, columns[place]), default=0) > 3 else 0, length=0)
         axis.tick_params(axis="y", rotation=0, length=0)

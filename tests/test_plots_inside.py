@@ -54,6 +54,20 @@ def test_heat_writes_numbers_where_there_are_few():
     assert not plots_inside.heat(wide, ["a", "b"], [[""] * 40], "what").axes[0].texts
 
 
+@pytest.mark.parametrize("middle", [None, 1.0])
+def test_heat_leaves_what_is_not_known_out_of_its_colours(middle):
+    values = {"one": np.array([[0.0, np.nan], [2.0, 4.0]]), "two": np.full((2, 2), np.nan)}
+    drawn = plots_inside.heat(values, ["a", "b"], [["x", "y"]] * 2, "what", middle)
+    one, two = (axis for axis in drawn.axes if axis.get_title(loc="left"))
+    assert one.collections[0].get_clim() == two.collections[0].get_clim() == ((0, 4) if middle is None else (-2, 4))
+    assert sorted(text.get_text() for text in one.texts) == ["0.00", "2.00", "4.00", "–"]
+    (dash,) = (text for text in one.texts if text.get_text() == "–")
+    assert dash.get_position() == (1.5, 0.5)
+    assert [text.get_text() for text in two.texts] == ["–"] * 4
+    nothing = plots_inside.heat({"two": values["two"]}, ["a", "b"], [["x", "y"]], "what", middle)
+    assert [text.get_text() for text in nothing.axes[0].texts] == ["–"] * 4
+
+
 @pytest.mark.parametrize(("x", "y"), [(2, 0), (0, 2), (2, 2), (-2, 0)])
 def test_arrows_join_facing_sides(x, y):
     boxes = {"a": Box(0, 0, "a"), "b": Box(x, y, "b", "trained")}
