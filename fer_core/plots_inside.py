@@ -82,18 +82,21 @@ def heat(
 def convergence(methods: Mapping[str, Sequence[Record]], missing: str = "not run") -> Figure:
     """Validation accuracy by epoch and by seconds of training, one line a method: the median of its seeds.
 
+    Where seeds ended at different epochs, each epoch's median is over those that came so far.
+
     Args:
-        methods: By name, records of one experiment; methods without records are left out.
+        methods: By name, records of one experiment; records without training, and methods without others, are left out.
         missing: What the figure says if there are none.
     """
-    shown = {name: found for name, found in methods.items() if any(len(record.history) > 1 for record in found)}
+    trained = {name: [record for record in found if len(record.history) > 1] for name, found in methods.items()}
+    shown = {name: found for name, found in trained.items() if found}
     drawn, axes = figure(1, 2, 3.0 if shown else 0.9)
     for axis, along in zip(axes[0], ("epochs", "seconds of training"), strict=True):
         if not shown:
             say(axis, missing)
             continue
         for place, (name, found) in enumerate(shown.items()):
-            points = np.median([_course(record) for record in found], axis=0)  # a run may have shared its machine
+            points = _middle([_course(record) for record in found])
             across, war = points[:, 0 if along == "epochs" else 1], 100 * points[:, 2]
             color, marker = SERIES[place % len(SERIES)], SERIES_MARKERS[place % len(SERIES_MARKERS)]
             every = max(1, len(war) // 6)
@@ -113,6 +116,13 @@ def _course(record: Record) -> np.ndarray:
     rows = zip(record.history, seconds, strict=True)
     told = [(row["epoch"], at, row["validation"]["war"]) for row, at in rows if row["validation"] is not None]
     return np.array(told, dtype=np.float64).reshape(-1, 3)
+
+
+def _middle(courses: Sequence[np.ndarray]) -> np.ndarray:
+    """Medians of each epoch, ``(E, 3)``: a run may have shared its machine, or ended before others."""
+    rows = np.concatenate(courses)
+    epochs = [rows[rows[:, 0] == epoch] for epoch in np.unique(rows[:, 0])]
+    return np.array([np.median(own, axis=0) for own in epochs]).reshape(-1, 3)
 
 
 def reached(records: Sequence[Record], war: float) -> tuple[float, float] | None:

@@ -39,6 +39,16 @@ def test_convergence_draws_a_line_a_method_by_epochs_and_by_seconds():
     assert "not run" in plots_inside.convergence({"none": []}).axes[0].texts[0].get_text()
 
 
+def test_convergence_takes_each_epochs_median_over_the_seeds_that_have_it():
+    methods = {"one": [course(0.2, 0.4, 0.6), course(0.4, 0.6), course(0.6, 0.8, seconds=4.0), course(0.9)]}
+    by_epoch, by_time = plots_inside.convergence(methods).axes
+    np.testing.assert_allclose(by_epoch.lines[0].get_xdata(), [1, 2, 3])
+    np.testing.assert_allclose(by_epoch.lines[0].get_ydata(), [40, 60, 60])
+    np.testing.assert_allclose(by_time.lines[0].get_xdata(), [2, 4, 6])
+    other = [course(*[0.2] * 4, every=2), course(*[0.4] * 6, every=3), course(0.1, 0.1, every=3)]
+    np.testing.assert_allclose(plots_inside.convergence({"": other}).axes[0].lines[0].get_xdata(), [2, 3, 4, 6])
+
+
 def test_attention_has_a_row_of_faces_and_one_for_each_reader():
     image = torch.randint(0, 255, (3, 3, 16, 16), dtype=torch.uint8)
     drawn = plots_inside.attention(image, {"text": torch.rand(3, 4, 4), "other": torch.rand(3, 4, 4)}, ["a", "b", "c"])
