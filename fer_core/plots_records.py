@@ -14,20 +14,24 @@ from fer_core.records import Record
 def learning_curves(panels: Mapping[str, Sequence[Record]], missing: str = "not run") -> Figure:
     """Training loss and validation accuracy by epoch, one line a seed; the selected epoch is marked.
 
+    A seed has one colour and marker in all panels.
+
     Args:
         panels: By title, records of one experiment; empty where it has not run.
         missing: What an empty panel says.
     """
+    runs = {title: [record for record in found if len(record.history) > 1] for title, found in panels.items()}
+    all_seeds = sorted({record.seed for trained in runs.values() for record in trained})
     drawn, axes = figure(2, len(panels), height=2.3 if any(panels.values()) else 0.9)
     for column, (title, found) in enumerate(panels.items()):
         axes[0, column].set_title(title)
-        trained = [record for record in found if len(record.history) > 1]
-        if not trained:
+        if not runs[title]:
             for axis in axes[:, column]:
                 say(axis, missing if not found else "nothing to train")
             continue
-        for place, record in enumerate(trained):
-            color = SERIES[place % len(SERIES)]
+        for record in runs[title]:
+            place = all_seeds.index(record.seed)
+            color, marker = SERIES[place % len(SERIES)], SERIES_MARKERS[place % len(SERIES_MARKERS)]
             epochs = [row["epoch"] for row in record.history]
             kept = epochs.index(record.selection["epoch"])
             loss = [row["losses"]["loss"] for row in record.history]
@@ -41,13 +45,14 @@ def learning_curves(panels: Mapping[str, Sequence[Record]], missing: str = "not 
                     linewidth=1.3,
                     label=f"seed {record.seed}",
                 )
-                axis.plot(epochs[kept], values[kept], color=color, marker=SERIES_MARKERS[place % 6], markersize=5)
+                axis.plot(epochs[kept], values[kept], color=color, marker=marker, markersize=5)
         axes[1, column].set_xlabel("epoch")
     axes[0, 0].set_ylabel("training loss")
     axes[1, 0].set_ylabel("validation\nWAR in %")
-    handles = next((axis.get_legend_handles_labels() for axis in axes.flat if axis.lines), None)
-    if handles:
-        drawn.legend(*handles, loc="outside lower center", ncols=6)
+    lines = {line.get_label(): line for axis in axes[0] for line in axis.lines}
+    if all_seeds:
+        labels = [f"seed {seed}" for seed in all_seeds]
+        drawn.legend([lines[label] for label in labels], labels, loc="outside lower center", ncols=6)
     return drawn
 
 

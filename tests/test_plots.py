@@ -206,6 +206,18 @@ def test_learning_curves_follow_the_history(make_record):
     assert [_texts(axis) for axis in (drawn.axes[1], drawn.axes[2])] == [["nothing to train"], ["not run"]]
 
 
+def test_a_seed_looks_the_same_in_all_learning_curves_and_the_legend_has_all(make_record):
+    panels = {"untrained": [make_record(7, 0.5, epochs=1)], "one": [make_record(2, 0.5)]}
+    panels |= {"two": [make_record(seed, 0.5) for seed in (0, 1, 2)]}
+    drawn = plots_records.learning_curves(panels)
+    one, two = drawn.axes[1], drawn.axes[2]
+    assert one.lines[0].get_color() == two.lines[4].get_color() == plots.SERIES[2]
+    assert one.lines[1].get_marker() == two.lines[5].get_marker() == plots.SERIES_MARKERS[2]
+    (legend,) = drawn.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["seed 0", "seed 1", "seed 2"]
+    assert [handle.get_color() for handle in legend.legend_handles] == list(plots.SERIES[:3])
+
+
 def test_learning_curves_of_a_run_without_validation(make_record):
     run = make_record(0, 0.5)
     for row in run.history:
