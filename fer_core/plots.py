@@ -123,7 +123,12 @@ def confusions(panels: Mapping[str, np.ndarray | None], classes: Sequence[str], 
         panels: By title, ``(C, C)`` counts or shares, rows true classes; None where there is none yet.
         classes: C class names.
         missing: What a panel without a matrix says.
+
+    Raises:
+        UserError: If there is no panel, or a matrix has another size.
     """
+    if not panels:
+        raise UserError("panels: expected at least one title, got none; pass None for a matrix that is not there yet")
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
     empty = all(matrix is None for matrix in panels.values())
@@ -274,6 +279,8 @@ def intervals(
 ) -> Figure:
     """Estimates with their intervals, one row a name, one colour and marker a series.
 
+    A hollow mark, which the legend explains, is one of an endless interval, such as that of a single seed.
+
     Args:
         groups: By series, by name. Names keep the order in which they come first.
         xlabel: What is measured.
@@ -286,21 +293,31 @@ def intervals(
     axis = axes[0, 0]
     if reference is not None:
         axis.axvline(scale * reference, color="#777777", linestyle="--", linewidth=1)
-    step = 0.22
+    step, endless = 0.22, False
     for place, (series, group) in enumerate(groups.items()):
-        rows = [names.index(name) + step * (place - (len(groups) - 1) / 2) for name in group]
+        rows = np.array([names.index(name) + step * (place - (len(groups) - 1) / 2) for name in group])
         value, low, high = (
             scale * np.array([getattr(each, end) for each in group.values()]) for end in ("value", "low", "high")
         )
+        color, marker = SERIES[place % len(SERIES)], SERIES_MARKERS[place % len(SERIES_MARKERS)]
+        known = np.isfinite(low) & np.isfinite(high)
+        reach = [np.maximum(value - low, 0)[known], np.maximum(high - value, 0)[known]]
         axis.errorbar(
-            value, rows, xerr=[np.maximum(value - low, 0), np.maximum(high - value, 0)], fmt=SERIES_MARKERS[place],
-            color=SERIES[place], capsize=2.5, markersize=5.5, linewidth=1.4, label=series,
+            value[known], rows[known], xerr=reach, fmt=marker, color=color, capsize=2.5, markersize=5.5, linewidth=1.4,
+            label=series,
         )  # fmt: skip
+        if not known.all():
+            axis.plot(value[~known], rows[~known], marker, color=color, markerfacecolor="white", markersize=5.5)
+            endless = True
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=xlabel, ylim=(len(names) - 0.5, -0.5))
     axis.grid(axis="x", color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
-    if len(groups) > 1:
-        drawn.legend(loc="outside upper left", ncols=len(groups))
+    handles, labels = axis.get_legend_handles_labels()
+    if endless:
+        handles += axis.plot([], [], "o", color="#444444", markerfacecolor="white")
+        labels += ["hollow: one draw alone, no interval"]
+    if len(groups) > 1 or endless:
+        drawn.legend(handles, labels, loc="outside upper left", ncols=len(labels))
     return drawn
 
 

@@ -23,8 +23,8 @@ def dots(series: Mapping[str, Mapping[str, float]], xlabel: str, reference: floa
     axis = axes[0, 0]
     for place, (title, values) in enumerate(series.items()):
         axis.plot(
-            [values[name] for name in names], range(len(names)), SERIES_MARKERS[place], color=SERIES[place],
-            label=title, markersize=5,
+            [values[name] for name in names], range(len(names)), SERIES_MARKERS[place % len(SERIES_MARKERS)],
+            color=SERIES[place % len(SERIES)], label=title, markersize=5,
         )  # fmt: skip
     axis.axvline(reference, color="black", linewidth=0.9)
     axis.set(yticks=range(len(names)), ylim=(-0.7, len(names) - 0.3), xlabel=xlabel)
@@ -121,19 +121,21 @@ def people(gains: Mapping[str, np.ndarray], ylabel: str) -> Figure:
 def reliability(panels: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """Reliability diagrams: accuracy against confidence, with a mark's size for the number of samples.
 
+    All begin a little below the least confidence of all: with C classes none is below 1 / C.
+
     Args:
         panels: By title, by series, ``(B, 3)`` as :func:`fer_core.metrics.reliability` gives them.
     """
     drawn, axes = figure(1, len(panels), 3.0)
+    least = min(float(rows[:, 0].min()) for lines in panels.values() for rows in lines.values())
     for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.9)
         for place, (name, rows) in enumerate(lines.items()):
-            axis.plot(rows[:, 0], rows[:, 1], color=SERIES[place], linewidth=1.2, label=name)
-            axis.scatter(
-                rows[:, 0], rows[:, 1], s=10 + 90 * rows[:, 2] / rows[:, 2].sum(), color=SERIES[place],
-                marker=SERIES_MARKERS[place],
-            )  # fmt: skip
-        axis.set(title=title, xlim=(0.45, 1.02), ylim=(0, 1.04), xlabel="confidence")
+            color, marker = SERIES[place % len(SERIES)], SERIES_MARKERS[place % len(SERIES_MARKERS)]
+            axis.plot(rows[:, 0], rows[:, 1], color=color, linewidth=1.2, label=name)
+            size = 10 + 90 * rows[:, 2] / rows[:, 2].sum()
+            axis.scatter(rows[:, 0], rows[:, 1], s=size, color=color, marker=marker)
+        axis.set(title=title, xlim=(min(0.45, least - 0.05), 1.02), ylim=(0, 1.04), xlabel="confidence")
         axis.legend(loc="lower right")
     axes[0, 0].set_ylabel("accuracy")
     return drawn

@@ -111,7 +111,7 @@ def ratios(groups: Mapping[str, Mapping[str, float]], xlabel: str) -> Figure:
     axis = axes[0, 0]
     for place, (label, group) in enumerate(groups.items()):
         rows = [names.index(name) + 0.16 * (place - (len(groups) - 1) / 2) for name in group]
-        color, marker = SERIES[place], SERIES_MARKERS[place]
+        color, marker = SERIES[place % len(SERIES)], SERIES_MARKERS[place % len(SERIES_MARKERS)]
         axis.hlines(rows, 1, list(group.values()), color=color, linewidth=1.6)
         axis.plot(list(group.values()), rows, marker, color=color, label=label)
     axis.axvline(1, color="black", linewidth=0.9)

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from fer_core import plots, plots_records
+from fer_core import plots, plots_people, plots_records
 from fer_core.entanglement import Map
 from fer_core.errors import UserError
 from fer_core.metrics import Interval
@@ -153,6 +153,11 @@ def test_a_matrix_of_another_size_is_refused():
         plots.confusions({"": np.eye(2)}, CLASSES)
 
 
+def test_no_matrix_at_all_is_refused():
+    with pytest.raises(UserError, match="panels: expected at least one title, got none; pass None"):
+        plots.confusions({}, CLASSES)
+
+
 def test_maps_show_every_point_once():
     places = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
     labels = np.arange(50) % 3
@@ -194,6 +199,32 @@ def test_intervals_stand_in_their_rows():
     assert [tuple(np.round(bar[:, 0], 6)) for bar in bars] == [(40, 70), (10, 30), (100, 100)]
     assert axis.lines[0].get_xdata()[0] == 12.5
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["images", "texts"]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_an_endless_interval_is_a_hollow_mark_that_the_legend_explains(others):
+    known = [axis.lines for axis in plots.intervals({"": {"a": Interval(0.5, 0.4, 0.7)}}, "share").axes]
+    groups = {"one": {"a": Interval(0.5, 0.4, 0.7), "b": Interval(0.3, -np.inf, np.inf)}}
+    groups |= {"other": {"b": Interval(0.1, -np.inf, np.inf)}} if others else {}
+    drawn = plots.intervals(groups, "share")
+    (axis,) = drawn.axes
+    hollow = [line for line in axis.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
+    assert [line.get_xdata().tolist() for line in hollow] == [[0.3], [0.1]][: 1 + others]
+    assert [line.get_color() for line in hollow] == list(plots.SERIES[: 1 + others])
+    told = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert told == [*groups, "hollow: one draw alone, no interval"]
+    assert not any(line.get_markerfacecolor() == "white" for lines in known for line in lines)
+
+
+def test_a_seventh_series_takes_the_first_look_again():
+    numbers = {str(number): dict.fromkeys("abcd", float(number)) for number in range(1, 8)}
+    last = [
+        plots.intervals({name: {"a": Interval(1, 0, 2)} for name in numbers}, "x").axes[0].lines[-3],  # without caps
+        plots_records.ratios(numbers, "x").axes[0].lines[-2],  # before the line at 1
+        plots_people.dots(numbers, "x").axes[0].lines[-2],
+        plots_people.reliability({"": {name: np.array([[0.6, 0.5, 3]]) for name in numbers}}).axes[0].lines[-1],
+    ]
+    assert [line.get_color() for line in last] == [plots.SERIES[0]] * 4
 
 
 def test_learning_curves_follow_the_history(make_record):

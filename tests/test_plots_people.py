@@ -1,8 +1,9 @@
 """Figures of personalisation draw what they are given."""
 
 import numpy as np
+import pytest
 
-from fer_core import plots_people
+from fer_core import metrics, plots_people
 
 
 def test_dots_are_sorted_by_the_last_series():
@@ -37,3 +38,13 @@ def test_courses_and_reliability_have_a_line_each():
     rows = np.array([[0.6, 0.5, 10], [0.9, 0.8, 30]])
     drawn = plots_people.reliability({"pain": {"before": rows, "after": rows + 0.01}})
     assert len(drawn.axes[0].lines) == 3  # the diagonal and two
+
+
+@pytest.mark.parametrize("classes", [2, 8])
+def test_reliability_shows_the_least_confidence_of_any_number_of_classes(classes):
+    logits = np.concatenate([np.zeros((5, classes)), 9 * np.eye(classes)])
+    rows = metrics.reliability(np.arange(5 + classes) % classes, logits)
+    drawn = plots_people.reliability({"one": {"a": rows[-1:]}, "two": {"a": rows}})
+    for axis in drawn.axes:
+        assert axis.get_xlim() == pytest.approx((1 / classes - 0.05, 1.02))
+    assert plots_people.reliability({"one": {"a": rows[-1:]}}).axes[0].get_xlim()[0] == 0.45
