@@ -115,30 +115,40 @@ def probe(
         kind: Which classifier.
         groups: ``(N,)`` subjects; none of them is on both sides of a fold. None: folds are drawn over samples.
         folds: Number of folds, at least 2.
-        neighbours: K of the second kind.
+        neighbours: K of the second kind, at most the samples that the smallest fit has.
         seed: Of the folds.
 
     Returns:
         Class probabilities ``(N, C)``, for :func:`balanced_accuracy` and :func:`pair_confusion`.
 
     Raises:
-        UserError: If shapes do not fit, the kind is unknown, or a class has fewer samples than there are folds.
+        UserError: If shapes do not fit, the kind is unknown, a class has fewer samples or people than there are folds,
+            or K is too large.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
     from sklearn.neighbors import KNeighborsClassifier
 
-    unit, truth, _ = checked(features, labels)
-    rarest = int(np.bincount(truth).min())
+    unit, truth, classes = checked(features, labels)
+    subjects = None if groups is None else plain(groups)
+    if subjects is not None and subjects.shape != truth.shape:
+        raise UserError(f"groups: expected {len(truth)}, got shape {subjects.shape}; one a sample")
+    of_class = [np.flatnonzero(truth == label) for label in range(classes)]
+    who = "samples" if subjects is None else "people"
+    rarest = min(len(own if subjects is None else np.unique(subjects[own])) for own in of_class)
     if not 2 <= folds <= rarest:
-        raise UserError(f"folds: expected 2 to {rarest}, the rarest class's samples, got {folds}; take fewer")
+        raise UserError(
+            f"folds: expected 2 to {rarest}, the rarest class's {who}, got {folds}; take fewer, or more {who}"
+        )
     known = {"linear": LogisticRegression(max_iter=1000), "neighbours": KNeighborsClassifier(neighbours)}
     if kind not in known:
         raise unknown("probe", kind, known)
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
-    folded = splitter(folds, shuffle=True, random_state=seed)
-    subjects = None if groups is None else np.asarray(groups)
-    said = cross_val_predict(known[kind], unit, truth, groups=subjects, cv=folded, method="predict_proba")
+    folded = list(splitter(folds, shuffle=True, random_state=seed).split(unit, truth, subjects))
+    fewest = min(len(fitted) for fitted, _ in folded)
+    if kind == "neighbours" and not 1 <= neighbours <= fewest:
+        raise UserError(f"neighbours: expected 1 to {fewest}, got {neighbours}; take fewer, or more samples")
+    said = cross_val_predict(known[kind], unit, truth, cv=folded, method="predict_proba")
     return np.asarray(said)
 
 

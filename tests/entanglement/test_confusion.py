@@ -13,6 +13,7 @@ from fer_core.errors import UserError
 from fer_core.faces import expressions
 
 FEW = Bootstrap(resamples=40)
+TEN = np.minimum(np.arange(60) % 15, 9)  # people, of whom one has more than a fifth of the samples
 
 
 @pytest.fixture
@@ -177,6 +178,11 @@ def test_subjects_are_never_on_both_sides(clusters):
     assert entanglement.balanced_accuracy(held, labels, FEW).at().value < 0.75
 
 
+def test_the_most_neighbours_are_the_samples_of_the_smallest_fit(noisy):
+    said = entanglement.probe(*noisy, "neighbours", neighbours=48)
+    assert said == pytest.approx(np.full((60, 4), 0.25))  # all others, of every class as many
+
+
 def test_balanced_accuracy_is_the_mean_recall():
     labels = np.array([0] * 9 + [1])
     scores = np.eye(2)[np.zeros(10, dtype=int)]
@@ -268,7 +274,13 @@ def test_mantel_keeps_its_level():
         (lambda s, y: entanglement.distance_correlation(s[:45, :3], y[:45], np.eye(3)), "at least four classes"),
         (lambda s, y: entanglement.distances(s, "cosin"), "unknown metric 'cosin'; did you mean 'cosine'"),
         (lambda s, y: entanglement.probe(s, y, "linaer"), "did you mean 'linear'"),
-        (lambda s, y: entanglement.probe(s, y, folds=16), "folds: expected 2 to 15"),
+        (lambda s, y: entanglement.probe(s, y, folds=16), "folds: expected 2 to 15, the rarest class's samples"),
+        (lambda s, y: entanglement.probe(s, y, groups=np.arange(60) % 15 // 4), "expected 2 to 4, .* people"),
+        (lambda s, y: entanglement.probe(s, y, groups=y), "folds: expected 2 to 1, the rarest class's people, got 5"),
+        (lambda s, y: entanglement.probe(s, y, groups=y[:3]), r"groups: expected 60, got shape \(3,\)"),
+        (lambda s, y: entanglement.probe(s, y, "neighbours", neighbours=49), "neighbours: expected 1 to 48, got 49"),
+        (lambda s, y: entanglement.probe(s, y, "neighbours", neighbours=0), "neighbours: expected 1 to 48, got 0"),
+        (lambda s, y: entanglement.probe(s, y, "neighbours", neighbours=45, groups=TEN), "expected 1 to 36, got 45"),
         (lambda s, y: entanglement.centroid_scores(s[::15], y[::15]), "at least two samples a class"),
     ],
 )
