@@ -1,6 +1,8 @@
 """What is taken for what: by texts, by class centroids, by any classifier's scores, and how that follows a distance.
 
-Scores ``(N, C)`` are what a classifier says of N samples: cosines, logits or probabilities.
+Scores ``(N, C)`` are what a classifier says of N samples: cosines, logits or probabilities. Scores that differ by less
+than a billionth (of the largest, where that is above 1) are equal. Probabilities of a classifier that is nearly sure
+leave less than that to all other classes, whose order is then lost: give its logits, or the probabilities' logarithms.
 """
 
 from collections.abc import Callable, Sequence
@@ -180,7 +182,8 @@ def pair_confusion(
     class's scores, such as a common class has after training, raises it up to 1 though the two may be kept apart.
 
     Args:
-        scores: ``(N, C)`` of any classifier: logits, cosines, probabilities.
+        scores: ``(N, C)`` of any classifier: logits, cosines, probabilities. Probabilities near 0 and 1 are given as
+            logits or logarithms: those of two classes that differ by less than a billionth are equal.
         labels: ``(N,)``.
         bootstrap: How intervals are drawn.
         any_threshold: Whether such constants shall not count: the measure is then 2 (1 - AUC) of the difference of the
@@ -213,7 +216,8 @@ def entanglement_index(
     and a plain error rate would not tell the two from one another.
 
     Args:
-        scores: ``(N, C)``; :func:`text_scores`, :func:`centroid_scores`, a method's logits.
+        scores: ``(N, C)``; :func:`text_scores`, :func:`centroid_scores`, a method's logits. As of
+            :func:`pair_confusion`, probabilities near 0 and 1 are given as logits or logarithms.
         labels: ``(N,)``.
         pairs: Look-alike classes as positions; see :func:`positions`.
         bootstrap: How the interval is drawn.

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 from sklearn import metrics as sk
 
 from fer_core import entanglement, metrics
@@ -108,6 +108,16 @@ def test_a_model_that_sees_one_of_two_confuses_them_fully_whichever_wins(winner)
 def test_swapped_classes_score_two():
     labels = np.repeat([0, 1, 2], 4)
     assert entanglement.pair_confusion(np.eye(3)[[1, 0, 2]][labels], labels, FEW).value[0, 1] == 2
+
+
+@pytest.mark.parametrize("any_threshold", [False, True])
+def test_saturated_scores_tell_classes_apart_as_logits_or_logarithms(any_threshold):
+    labels, logits = np.arange(3), np.array([[5.0, 0, 40], [0, 5, 40], [0, 0, 40]])
+    for scores in (logits, special.log_softmax(logits, axis=1)):
+        assert entanglement.pair_confusion(scores, labels, FEW, any_threshold).value[0, 1] == 0
+    # As probabilities all but the third are equal to rounding, as the docstring says.
+    probabilities = special.softmax(logits, axis=1)
+    assert entanglement.pair_confusion(probabilities, labels, FEW, any_threshold).value[0, 1] == 1
 
 
 @pytest.mark.parametrize("scores", ["texts", "centroids"])
