@@ -340,11 +340,8 @@ def calibration_error(labels: np.ndarray, logits: np.ndarray, bins: int = 15) ->
         bins: Number of equal bins of the confidence in (0, 1].
 
     Raises:
-        UserError: As :func:`predictions`, or if ``logits`` has one axis only.
+        UserError: As :func:`reliability`.
     """
-    logits = np.asarray(logits)
-    if logits.ndim != 2:
-        raise UserError(f"expected logits (N, C), got shape {logits.shape}; predicted classes carry no confidence")
     confidence, accuracy, count = reliability(labels, logits, bins).T
     return float((np.abs(accuracy - confidence) * count).sum() / count.sum())
 
@@ -361,10 +358,13 @@ def reliability(labels: np.ndarray, logits: np.ndarray, bins: int = 10) -> np.nd
         ``(B, 3)`` of the bins that are not empty: mean confidence, accuracy, number of samples.
 
     Raises:
-        UserError: As :func:`predictions`.
+        UserError: As :func:`predictions`, or if ``logits`` has one axis only.
     """
-    truth, predicted = predictions(labels, logits, np.asarray(logits).shape[1])
-    confidence = special.softmax(np.asarray(logits, dtype=np.float64), axis=1).max(axis=1)
+    logits = np.asarray(logits)
+    if logits.ndim != 2:
+        raise UserError(f"expected logits (N, C), got shape {logits.shape}; predicted classes carry no confidence")
+    truth, predicted = predictions(labels, logits, logits.shape[1])
+    confidence = special.softmax(logits.astype(np.float64), axis=1).max(axis=1)
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     rows = []
     for number in np.unique(place):

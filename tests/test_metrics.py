@@ -127,6 +127,29 @@ def test_difference_is_paired(name: str, labels: np.ndarray, logits: np.ndarray)
     assert found.low > 0  # the second is right wherever the first is
 
 
+@pytest.mark.parametrize("name", ["war", "uar"])
+def test_difference_over_subjects_agrees_with_drawing_subjects(name: str) -> None:
+    random = np.random.default_rng(0)
+    people = 100 + np.repeat(np.arange(12), np.arange(4, 16))  # some have more samples than others
+    labels = np.tile(np.arange(4), len(people))[: len(people)]
+    gains = np.repeat(random.uniform(0, 0.6, 12), np.arange(4, 16))  # and gain more
+    first = np.where(random.random(len(people)) < 0.5, labels, (labels + 1) % 4)
+    second = np.where(random.random(len(people)) < gains, labels, first)
+    shuffled = random.permutation(len(people))  # a person's samples need not stand together
+    people, labels, first, second = (each[shuffled] for each in (people, labels, first, second))
+    score = metrics.statistic(name)
+    naive = []
+    for drawn in random.choice(np.unique(people), (4000, 12)):
+        rows = np.concatenate([np.flatnonzero(people == person) for person in drawn])
+        scores = [score(metrics.confusion(labels[rows], said[rows], 4)) for said in (first, second)]
+        naive.append(scores[1] - scores[0])
+    found = metrics.difference(labels, first, second, 4, name, groups=people, resamples=4000)
+    assert (found.low, found.high) == pytest.approx(np.quantile(naive, [0.025, 0.975]), abs=0.012)
+    alone = metrics.difference(labels, first, second, 4, name, resamples=4000)
+    assert found.value == alone.value
+    assert (found.low, found.high) != pytest.approx((alone.low, alone.high), abs=0.012)
+
+
 def test_mcnemar_of_a_worked_example() -> None:
     # Nine samples on which only the second is right, one on which only the first is: 2 * (C(10,0) + C(10,1)) / 2**10.
     labels = np.zeros(30, dtype=int)
@@ -199,6 +222,8 @@ def test_reliability_counts_every_sample_in_the_bin_of_its_confidence():
         assert accuracy == pytest.approx(right[own].mean())
     gap = np.abs(rows[:, 0] - rows[:, 1]) @ rows[:, 2] / 200
     assert gap == pytest.approx(metrics.calibration_error(labels, logits, bins=10))
+    with pytest.raises(UserError, match=r"expected logits \(N, C\), got shape \(200,\); .* no confidence"):
+        metrics.reliability(labels, labels)
 
 
 def test_an_interval_of_one_mean_is_students() -> None:
