@@ -72,6 +72,10 @@ class Pretraining:
         for name in ("shards", "dense_batch", "contrastive_batch"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}: expected at least 1, got {getattr(self, name)}; choose a positive number")
+        for name in ("dense_batch", "contrastive_batch"):
+            if getattr(self, name) > self.shards * SHARD:  # an epoch would have no step
+                faces = f"{self.shards * SHARD}, the faces of the pool"
+                raise UserError(f"{name}: expected at most {faces}, got {getattr(self, name)}; take more shards")
 
 
 class Run:

@@ -176,14 +176,18 @@ def test_a_foreign_checkpoint_is_a_mistake(state, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_is_a_mistake(small, tmp_path, monkeypatch):
-    settings = pretrain.Pretraining(shards=1, dense_batch=32)
+    settings = pretrain.Pretraining(shards=1, dense_batch=32, contrastive_batch=32)
     run = pretrain.Run(settings, 0, tmp_path, "cpu")
     monkeypatch.setattr(run, "_loss", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(UserError, match=r"expected a finite loss, got nan in step 0 of the dense phase; lower"):
         run.train(pool.pool(0, 1, 64, tmp_path))
 
 
-def test_settings_are_checked():
+def test_settings_are_checked(monkeypatch):
+    monkeypatch.setattr(pretrain, "SHARD", 32)
+    assert pretrain.Pretraining(shards=2, dense_batch=64, contrastive_batch=64)  # a step an epoch
+    with pytest.raises(UserError, match="dense_batch: expected at most 64, the faces of the pool, got 65; take more"):
+        pretrain.Pretraining(shards=2, dense_batch=65, contrastive_batch=64)
     with pytest.raises(ValueError, match="shards: expected at least 1, got 0"):
         pretrain.Pretraining(shards=0)
     with pytest.raises(UserError, match="did you mean 'shards'"):
