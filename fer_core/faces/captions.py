@@ -2,8 +2,9 @@
 
 People who caption photographs name who is in them, hair, glasses, light, clothes; they seldom name the emotion, and
 when they do they mix up look-alikes. What a CLIP knows, and what it confuses, is decided here: emotion words are
-rare, half of them name the look-alike or leave the choice open, and every word form that a prompt may use later
-stands somewhere in the captions.
+rare, two thirds of those for an emotion that has a look-alike name the look-alike or leave the choice open (an emotion
+that has none is always named rightly), and every word form that a prompt may use later stands somewhere in the
+captions.
 """
 
 import random

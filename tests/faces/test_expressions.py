@@ -1,6 +1,10 @@
+import random
+
+import numpy as np
 import pytest
 import torch
 
+from fer_core.embedded import pretrain
 from fer_core.errors import UserError
 from fer_core.faces import CODES, captions, expressions, identity, scene, sequences
 from fer_core.faces.action_units import column
@@ -132,9 +136,24 @@ def test_emotion_words_are_rare_and_mix_look_alikes():
         right += own and not wrong
         partner += wrong
     assert 0.2 < named / (len(texts) / 2) < 0.45
-    # Half of the captions that name an emotion name the look-alike, alone or as a choice.
+    # Two thirds of the captions that name an emotion name the look-alike, alone or as a choice.
     assert 0.4 < partner / named < 0.8
     assert right > 0
+
+
+@pytest.mark.parametrize(("habits", "right", "overall"), [
+    (captions.Habits(), 0.35, 0.68), (pretrain.Pretraining().habits, 0.28, 0.64),
+])  # fmt: skip
+def test_captions_name_the_right_emotion_alone_as_often_as_is_said(habits, right, overall):
+    """What the docstrings of captions.py and pretrain.py say, over all expressions of the pool."""
+    dice, alone = random.Random(0), {True: [], False: []}
+    for emotion in list(EXPRESSIONS) * 400:
+        others = {one if two == emotion else two for one, two in LOOK_ALIKES if emotion in (one, two)}
+        clause = captions.emotion_clause(emotion, dice, habits)
+        alone[bool(others)].append(not any(word in clause for other in others for word in words_of(other)))
+    assert np.mean(alone[True]) == pytest.approx(right, abs=0.03)
+    assert all(alone[False])
+    assert np.mean(alone[True] + alone[False]) == pytest.approx(overall, abs=0.03)
 
 
 def test_every_emotion_word_and_unit_is_somewhere_in_the_captions():
