@@ -2,9 +2,10 @@
 
 For the basic emotions each unit's share of people who show it is that of Du, Tao and Martinez (2014, table 1), whose
 defining units are consistent with the prototypes of the FACS investigator's guide (Ekman, Friesen and Hager, 2002).
-Contempt is the guide's unilateral AU12 with AU14. Pain follows the units of the Prkachin and Solomon (2008) index.
-Stress, ambivalence, anxiety, helplessness and disappointment have no agreed prototype: their rows are our reading.
-The intensities are ours.
+Contempt is the guide's unilateral AU12 with AU14. Pain has the units of the Prkachin and Solomon (2008) index (AU4,
+AU6 or AU7, AU9 or AU10, AU43); that AU20, AU25 and AU26 may come with them is not in it, but our reading. Stress,
+ambivalence, anxiety, helplessness and disappointment have no agreed prototype: their rows are our reading. The
+intensities are ours.
 """
 
 from dataclasses import dataclass
@@ -62,7 +63,8 @@ EXPRESSIONS: dict[str, dict[str, tuple[float, float]]] = {
     },
 }  # fmt: skip
 
-#: Pairs that people and models confuse; the expressions share most of their units.
+#: Pairs that people and models confuse. Those of the first two share most of their units; contempt and sadness share
+#: none with neutral, which has none, but look like it where they are faint.
 LOOK_ALIKES: tuple[tuple[str, str], ...] = (
     ("fear", "surprise"), ("anger", "disgust"), ("contempt", "neutral"), ("sadness", "neutral"),
 )  # fmt: skip
@@ -114,7 +116,7 @@ class Variation:
     Args:
         weakest: Intensity of the faintest expressions, a share of the full one.
         jitter: Standard deviation of the logarithm of each unit's intensity.
-        dropout: Share of units that fail to show.
+        dropout: Share of units that fail to show; of one with two sides, each by itself.
         blend: Share of faces that mix in a second expression.
         idle: Scale of the units that come without meaning.
     """
@@ -147,7 +149,7 @@ def sample(
 
     def draw(rows: Tensor) -> Tensor:
         shown = (torch.rand(count, len(CODES), generator=generator) < share[rows]).float()
-        # Both sides of a unit appear together and differ a little in strength.
+        # Both sides of a unit are chosen together; they drop out one by one, and differ a little in strength.
         for left, right in BILATERAL.values():
             both = share[rows, column(left)] == share[rows, column(right)]
             shown[:, column(left)] = torch.where(both, shown[:, column(right)], shown[:, column(left)])

@@ -1,3 +1,4 @@
+import dataclasses
 import random
 
 import numpy as np
@@ -34,6 +35,14 @@ def test_units_show_as_often_as_the_table_says():
             assert abs(shown - share) < 0.05, (name, code)
             assert rows[:, column(side)].max() == pytest.approx(strength)
     assert units[label == 0].sum() == 0
+
+
+def test_the_sides_of_a_unit_are_chosen_together_and_drop_out_alone():
+    plain = expressions.Variation(weakest=1.0, jitter=0.0, dropout=0.0, blend=0.0, idle=0.0)
+    for variation, apart in ((plain, 0), (dataclasses.replace(plain, dropout=0.2), 2 * 0.2 * 0.8)):
+        label, units = draw(8000, variation)
+        left, right = (units[label == CLASSES.index("happiness")][:, column(f"AU12{side}")] > 0 for side in "LR")
+        assert (left != right).float().mean() == pytest.approx(apart, abs=0.04)
 
 
 def test_look_alikes_are_nearer_than_other_pairs():
