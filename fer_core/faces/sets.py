@@ -39,7 +39,8 @@ class SetSpec:
         frames: Frames a clip, 0 for stills.
         size: Side of the pictures in pixels.
         variation: How much faces of one class differ.
-        sessions: Whether all clips of a person are one recording: same light, framing and background.
+        sessions: Whether all clips of a person are one recording: same light, background, clothes and camera (colour,
+            blur and compression), nothing before the face. Framing, pose and noise are each clip's own.
     """
 
     classes: tuple[str, ...]

@@ -121,11 +121,19 @@ def test_fingerprint_sees_every_change(monkeypatch):
     assert sets.fingerprint("facs-still-8", "test", drawn) != before
 
 
-def test_one_session_a_subject():
-    drawn = sets.draw("facs-pain", "test")
-    frames = SETS["facs-pain"].frames
-    first = drawn.subject.repeat_interleave(frames) == drawn.subject[0]
-    assert drawn.views.background[first].std(0).max() < 1e-6
+@pytest.mark.parametrize("name", ["facs-pain", "facs-stress", "facs-ambivalence"])
+def test_one_session_a_subject(name):
+    drawn = sets.draw(name, "test")
+    person = drawn.subject.repeat_interleave(SETS[name].frames)
+    same = {"light", "ambient", "gain", "warmth", "background", "pattern", "clothes", "grey", "blur", "jpeg"}
+    own = {"yaw", "pitch", "roll", "shift", "scale", "noise", "seed"}
+    for subject in person.unique():
+        views = {part: values[person == subject] for part, values in vars(drawn.views).items()}
+        assert {part for part in same if (views[part] != views[part][0]).any()} == set()
+        assert {part for part in own if (views[part] == views[part][0]).all()} == set()
+        assert (views["occlusion"] == 0).all()
+    # One recording is not another's.
+    assert len(drawn.views.background[:, 0].unique(dim=0)) == len(drawn.subject.unique())
 
 
 def test_some_stills_are_drawn_as_among_all():
