@@ -213,7 +213,8 @@ def fingerprint(name: str, split: str, drawn: Draw) -> str:
     """Digest of what was asked for and of the whole numbers that were drawn.
 
     Intensities and angles stay out: their last digit differs between machines, and now and then between two runs on
-    one. They follow from the specification, the generator's version and its state, which the whole numbers show.
+    one. The whole numbers do not show them, being drawn before units, votes and captions: who changes how those are
+    drawn raises ``GENERATOR_VERSION``, which a test of some draws of this version watches.
     """
     spec, _ = _spec(name, split)
     numbers = torch.cat([drawn.views.seed, drawn.people.texture, drawn.people.hair_style, drawn.label, drawn.subject])

@@ -1,4 +1,7 @@
 import dataclasses
+import hashlib
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,6 +122,19 @@ def test_fingerprint_sees_every_change(monkeypatch):
     assert sets.fingerprint("facs-still-8", "test", rounded) == before
     monkeypatch.setattr(sets, "GENERATOR_VERSION", 999)
     assert sets.fingerprint("facs-still-8", "test", drawn) != before
+
+
+@pytest.mark.parametrize("name", ["facs-still-8", "facs-clip-7", "facs-pain"])
+def test_draws_are_those_of_this_generator_version(name):
+    """A change of any draw must raise GENERATOR_VERSION: the fingerprint does not show units, votes and captions."""
+    golden = json.loads((Path(__file__).parent / "golden_draws.json").read_text())
+    assert golden["generator"] == sets.GENERATOR_VERSION, "write it anew: python tests/faces/make_golden.py"
+    known, drawn = golden["draws"][name], sets.draw(name, "test", 16)
+    units = drawn.units[:, ::2] if SETS[name].frames else drawn.units
+    for values, thousandths in ((units, known["units"]), (drawn.apex, known["apex"])):
+        torch.testing.assert_close(1000 * values, torch.tensor(thousandths).float(), atol=0.6, rtol=0)
+    assert drawn.votes.tolist() == known["votes"]
+    assert hashlib.sha256("\n".join(drawn.caption).encode()).hexdigest() == known["captions"]
 
 
 @pytest.mark.parametrize("name", ["facs-pain", "facs-stress", "facs-ambivalence"])
