@@ -139,9 +139,7 @@ def probe(
     who = "samples" if subjects is None else "people"
     rarest = min(len(own if subjects is None else np.unique(subjects[own])) for own in of_class)
     if not 2 <= folds <= rarest:
-        raise UserError(
-            f"folds: expected 2 to {rarest}, the rarest class's {who}, got {folds}; take fewer, or more {who}"
-        )
+        raise UserError(f"folds: expected 2 to {rarest}, the rarest class's {who}, got {folds}; take fewer")
     known = {"linear": LogisticRegression(max_iter=1000), "neighbours": KNeighborsClassifier(neighbours)}
     if kind not in known:
         raise unknown("probe", kind, known)
