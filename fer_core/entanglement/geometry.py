@@ -16,6 +16,8 @@ from fer_core.entanglement.estimates import (
 )
 from fer_core.errors import UserError
 
+_ROWS = 256  # of a matrix of all pairs, filled at once
+
 
 def class_similarity(features: Array, labels: Array, bootstrap: Bootstrap = DEFAULT) -> Estimate:
     """Cosines of the classes' mean features: 1 where two classes lie in one direction, 0 at a right angle.
@@ -171,7 +173,8 @@ def alignment(features: Array, partners: Array, labels: Array, bootstrap: Bootst
 def uniformity(features: Array, labels: Array, bootstrap: Bootstrap = DEFAULT) -> Estimate:
     """Logarithm of the mean Gaussian potential of all pairs (Wang and Isola, 2020, section 4.1, t = 2), in -8..0.
 
-    0 where all features lie in one point; the more evenly they cover the sphere, the lower.
+    0 where all features lie in one point; the more evenly they cover the sphere, the lower. A bootstrap sample that
+    holds nothing but copies of one sample (of one class of two, say) has no pair: it counts as the estimate.
 
     Args:
         features: ``(N, D)``.
@@ -184,13 +187,19 @@ def uniformity(features: Array, labels: Array, bootstrap: Bootstrap = DEFAULT) -
     unit, truth, _ = checked(features, labels)
     if len(unit) < 2:
         raise UserError("uniformity: expected at least two samples, got one; raise the data's limit")
-    # Single precision halves the time of the (R, N) by (N, N) product and loses nothing that an interval shows.
-    potential = np.exp(-4.0 * (1.0 - unit @ unit.T)).astype(np.float32)  # |x - y|^2 = 2 - 2 cos
+    # Single precision halves the time of the (R, N) by (N, N) product and loses nothing that an interval shows. Rows
+    # are filled some at a time, as each step of the formula takes a matrix in double precision.
+    potential = np.empty((len(unit), len(unit)), dtype=np.float32)
+    for start in range(0, len(unit), _ROWS):
+        rows = slice(start, start + _ROWS)
+        potential[rows] = np.exp(-4.0 * (1.0 - unit[rows] @ unit.T))  # |x - y|^2 = 2 - 2 cos
     np.fill_diagonal(potential, 0.0)  # neither with itself nor with its own copies is a sample a pair
+    whole = potential.sum(dtype=np.float64) / (len(unit) * (len(unit) - 1))
 
     def logarithm(counts: np.ndarray) -> np.ndarray:
         drawn = counts.astype(np.float32)
         together = (drawn @ potential * drawn).sum(axis=1, dtype=np.float64)
-        return np.log(together / (counts.sum(axis=1) ** 2 - np.square(counts).sum(axis=1)))
+        pairs = counts.sum(axis=1) ** 2 - np.square(counts).sum(axis=1)
+        return np.log(np.divide(together, pairs, out=np.full(len(counts), whole), where=pairs > 0))
 
     return estimate(logarithm, truth, bootstrap)

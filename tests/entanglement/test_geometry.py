@@ -1,12 +1,13 @@
 """Measures of the space against naive versions, closed forms and what must not change them."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from fer_core import entanglement
-from fer_core.entanglement import Bootstrap
+from fer_core.entanglement import Bootstrap, estimates, geometry
 from fer_core.errors import UserError
 
 FEW = Bootstrap(resamples=40)
@@ -141,6 +142,37 @@ def test_uniformity_of_one_point_is_zero_and_of_poles_known(clusters):
     assert entanglement.uniformity(point, labels, FEW).at().value == pytest.approx(0.0, abs=1e-6)
     poles, labels = np.array([[1.0, 0], [-1, 0]]), np.array([0, 0])
     assert entanglement.uniformity(poles, labels, Bootstrap(resamples=2)).value == pytest.approx(-8.0)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 256])
+def test_uniformity_in_blocks_is_that_of_the_whole_matrix(rows, clusters, monkeypatch):
+    monkeypatch.setattr(geometry, "_ROWS", rows)
+    features, labels = clusters(np.eye(3), size=20, noise=0.5)
+    potential = np.exp(-4.0 * (1.0 - _unit(features) @ _unit(features).T)).astype(np.float32)
+    np.fill_diagonal(potential, 0.0)
+
+    def logarithm(counts):
+        together = (counts.astype(np.float32) @ potential * counts).sum(axis=1)
+        return np.log(together / (counts.sum(axis=1) ** 2 - np.square(counts).sum(axis=1)))
+
+    known, found = estimates.estimate(logarithm, labels, FEW).at(), entanglement.uniformity(features, labels, FEW).at()
+    assert (found.value, found.low, found.high) == pytest.approx((known.value, known.low, known.high), rel=1e-6)
+
+
+def test_uniformity_takes_no_matrix_of_all_pairs_in_double_precision():
+    features, labels = np.random.default_rng(0).normal(size=(1500, 4)), np.zeros(1500, dtype=int)
+    tracemalloc.start()
+    entanglement.uniformity(features, labels, Bootstrap(resamples=2))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1.9 * 4 * 1500**2  # the matrix in single precision, and a block
+
+
+@pytest.mark.parametrize("samples", [2, 3])
+def test_draws_without_a_pair_count_as_the_estimate(samples):
+    apart = np.eye(samples)  # at right angles, so that all pairs are alike
+    found = entanglement.uniformity(apart, np.zeros(samples, dtype=int)).at()
+    assert (found.value, found.low, found.high) == pytest.approx((-4, -4, -4))
 
 
 def test_copies_in_a_draw_are_no_pairs():
