@@ -34,6 +34,7 @@ def build(layout: Layout, profile: str = "quick", jobs: int = 2, force: bool = F
 
     Raises:
         UserError: If a notebook fails, browser files cannot be had, or Sphinx finds anything to warn of.
+        KeyboardInterrupt: If Ctrl-C was pressed; nothing goes on running.
     """
     clock = _Clock()
     fetched = assets.fetch(layout)
@@ -117,6 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"book: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("book: interrupted; the same command runs what is left (the book of before is kept)", file=sys.stderr)
+        return 130
     print(f"book: open {first.relative_to(Path.cwd())}")
     return 0
 

@@ -2,10 +2,13 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from fer_core.errors import UserError
 CELL_TIMEOUT = 1800  # seconds; a cell of a page that is built live takes far less, so one that hangs ends the build
 _START_TIMEOUT = 300  # seconds; on a busy machine a kernel's first imports can take more than papermill's minute
 _HEARTBEAT = 60  # seconds between signs of life
+_FAREWELL = 15  # seconds in which a worker that is stopped ends its kernel
 
 
 class NotebookError(UserError):
@@ -55,7 +59,8 @@ def execute_all(
 
     Raises:
         NotebookError: If any failed, after all have ended; names each notebook and cell.
-        UserError: Of the other work.
+        UserError: Of the other work, or if a process was killed.
+        KeyboardInterrupt: If Ctrl-C was pressed; what ran was ended, and what waited never began.
     """
     declared = {notebook: stamps.declared_data(layout, notebook) for notebook in layout.notebooks}
     used = sorted({name for names in declared.values() for name in names})
@@ -93,20 +98,26 @@ def _run(
     threads = max(1, hardware.describe()["cores"] // workers)
     done: list[tuple[Notebook, Stamp]] = []
     failed: list[str] = []
-    # Not forked: torch and the kernel client hold threads that a fork would lose.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _limit_threads, (threads,)) as pool:
+    with _pool(workers, threads) as pool:
         # Long ones first: one that began last would leave the other cores idle.
         order = sorted(waiting, key=lambda notebook: stamps.declared_seconds(layout, notebook), reverse=True)
-        others = {pool.submit(work): name for name, work in beside.items()}
-        notebooks = {
-            pool.submit(execute, layout.root, notebook, waiting[notebook], threads): notebook for notebook in order
-        }
+        with _deaf_children():
+            others = {pool.submit(_apart, work): name for name, work in beside.items()}
+            notebooks = {
+                pool.submit(_apart, execute, layout.root, notebook, waiting[notebook], threads): notebook
+                for notebook in order
+            }
         names = {**others, **{future: notebook.source for future, notebook in notebooks.items()}}
         running: set[Future[Any]] = set(names)
         start = time.monotonic()
         while running:
             ended, running = wait(running, timeout=_HEARTBEAT, return_when=FIRST_COMPLETED)
             for future in ended:
+                if isinstance(future.exception(), BrokenProcessPool):
+                    raise UserError(
+                        "expected processes that live until their notebooks end, got one that was killed (out of "
+                        "memory?); run one notebook at a time: make book JOBS=1"
+                    )
                 if future in others:
                     error = future.exception()
                     say(f"failed: {names[future]}: {error}" if error else f"{names[future]}: made")
@@ -129,9 +140,60 @@ def _run(
     return done
 
 
-def _limit_threads(threads: int) -> None:
+@contextmanager
+def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end, as do their kernels, when the block ends early."""
+    # Not forked: torch and the kernel client hold threads that a fork would lose.
+    context = multiprocessing.get_context("spawn")
+    stopped = context.Event()
+    with ProcessPoolExecutor(workers, context, _begin, (threads, stopped)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            children = list(pool._processes.values())  # before the pool forgets them, and its thread
+            manager: Any = pool._executor_manager_thread
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in children:
+                child.terminate()  # nbclient hears it, and ends the kernel
+            end = time.monotonic() + _FAREWELL
+            for child in children:
+                child.join(max(0.0, end - time.monotonic()))
+                if child.is_alive():
+                    child.kill()
+            if manager is not None:  # Python, at its exit, may wake it while it closes, and then prints a traceback
+                manager.join()
+            raise
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes begun within do not hear Ctrl-C, which reaches a whole group: this process ends them in order."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_stopped: Any = None  # of a worker: the event that says that the build ends
+
+
+def _begin(threads: int, stopped: Any) -> None:
+    """Begins a worker."""
+    global _stopped
+    _stopped = stopped
     os.environ["OMP_NUM_THREADS"] = str(threads)  # kernels inherit it
     torch.set_num_threads(threads)
+
+
+def _apart(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Work in a worker, which takes no other once the build ends."""
+    try:
+        return work(*arguments)
+    finally:
+        if _stopped.is_set():
+            os._exit(1)
 
 
 def execute(root: Path, notebook: Notebook, now: Inputs, threads: int) -> Stamp:

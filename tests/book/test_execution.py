@@ -1,5 +1,10 @@
 """Notebooks run in processes of their own; a failing one is named, and leaves nothing half written."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -92,3 +97,88 @@ def test_long_notebooks_begin_first_and_other_work_beside_them(tmp_path, write_n
     with pytest.raises(UserError, match="unknown experiment 'none'"):
         execute_all(layout, "smoke", 1, said.append, beside={"another": partial(experiments.load, "none")})
     assert said[-1].startswith("failed: another: unknown experiment 'none'")
+
+
+BUILD = """\
+import sys
+from book import build
+build.assets.fetch = lambda layout: False
+build.live.are_there = lambda layout: True
+sys.exit(build.main(["--profile", "smoke", "--jobs", "2"]))
+"""
+
+
+@pytest.fixture
+def begun():
+    """Begins a build of a small book in a process group of its own, without its browser files."""
+    processes = []
+
+    def begin(root):
+        environment = {**os.environ, "PYTHONPATH": str(Path(stamps.__file__).parents[1])}
+        process = subprocess.Popen(
+            [sys.executable, "-c", BUILD], cwd=root, env=environment, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+SLEEP = """\
+import os, pathlib, time
+pathlib.Path("{}.pid").write_text(str(os.getpid()))
+time.sleep(600)"""
+
+
+def _started(root):
+    """The processes of kernels that came to sleep."""
+    return [int(text) for path in (root / "notebooks").glob("*.pid") if (text := path.read_text())]
+
+
+def _until(true, seconds=120):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def _gone(numbers):
+    _until(lambda: not any(Path(f"/proc/{number}").exists() for number in numbers), seconds=5)
+
+
+def test_ctrl_c_ends_the_build_and_its_kernels_at_once(tmp_path, write_notebook, write_book, begun):
+    names = ["one", "two", "three", "four"]
+    for name in names:
+        write_notebook(tmp_path / "notebooks" / f"{name}.ipynb", (SLEEP.format(name), {}))
+    write_book(tmp_path, names)
+    build = begun(tmp_path)
+    _until(lambda: len(_started(tmp_path)) == 2)
+    os.killpg(build.pid, signal.SIGINT)  # as a terminal does
+    _, told = build.communicate(timeout=40)
+    assert build.returncode == 130
+    assert told == "book: interrupted; the same command runs what is left (the book of before is kept)\n"
+    assert len(_started(tmp_path)) == 2
+    _gone(_started(tmp_path))
+
+
+def test_a_worker_that_is_killed_is_told_in_one_line(tmp_path, write_notebook, write_book, begun):
+    wait = "import os, pathlib, time\nwhile not pathlib.Path('long.pid').exists():\n    time.sleep(0.1)\n"
+    write_notebook(tmp_path / "notebooks" / "large.ipynb", (wait + "os.kill(os.getppid(), 9)", {}))
+    for name in ("long", "later"):
+        write_notebook(tmp_path / "notebooks" / f"{name}.ipynb", (SLEEP.format(name), {}))
+    write_book(tmp_path, ["large", "long", "later"])
+    build = begun(tmp_path)
+    _, told = build.communicate(timeout=120)
+    assert build.returncode == 2
+    (line,) = told.splitlines()
+    assert line.startswith(
+        "book: error: expected processes that live until their notebooks end, got one that was killed"
+    )
+    assert line.endswith("make book JOBS=1")
+    assert len(_started(tmp_path)) == 1
+    _gone(_started(tmp_path))
