@@ -8,11 +8,12 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --qu
     --no-compile --editable
 # pip compiles one file after the other. Files that this Python cannot compile, or warns of, are some libraries' own affair.
 COMPILE := $(BIN)/python -W ignore -m compileall -q -q -j $(JOBS) $(VENV)/lib || true
+WHICH := import sys; print(sys.implementation.cache_tag, "in", sys.base_prefix)
 LARGEST := 1048576
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test reproduce lab lint format clean browser
+.PHONY: help book test reproduce lab lint format clean browser same-python
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
@@ -72,6 +73,17 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	    { echo "make: expected Python's venv module, got none; install it (Debian: apt-get install python3-venv)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
+
+# A PYTHON that is asked for once .venv is there would be ignored without a word.
+ifeq ($(origin PYTHON),command line)
+$(VENV)/installed-base: | same-python
+endif
+same-python: | $(BIN)/python
+	@made=$$($(BIN)/python -c '$(WHICH)'); asked=$$($(PYTHON) -c '$(WHICH)' 2>/dev/null || echo none); \
+	if [ "$$made" != "$$asked" ]; then \
+	    echo "make: expected the Python that made $(VENV) ($$made), got $(PYTHON) ($$asked);" \
+	        "leave PYTHON out, or remove what is built with \`make clean\` first" >&2; exit 2; \
+	fi
 
 # The browser tests skip, and say so, where this finds no browser and may not install one.
 browser:

@@ -173,6 +173,29 @@ def test_an_installation_that_failed_is_taken_up_again(checkout):
     assert _installations(checkout) == 2
 
 
+def test_another_python_than_the_one_of_the_environment_is_refused(checkout):
+    made = (checkout / "fake-python").read_text()
+    (checkout / "fake-python").write_text(made + 'case "$2" in *cache_tag*) echo cpython-312 in /usr;; esac\n')
+    other = made.replace("fake-python", "other-python") + 'case "$2" in *cache_tag*) echo cpython-313 in /opt;; esac\n'
+    (checkout / "other-python").write_text(other)
+    (checkout / "other-python").chmod(0o755)
+    for arguments in (["PYTHON=./fake-python"], ["PYTHON=./fake-python"], []):
+        assert _make(checkout, "book", *arguments).returncode == 0
+    before = (checkout / "calls").read_text()
+    for python, got in (("./other-python", "cpython-313 in /opt"), ("no-such-python", "none")):
+        done = _make(checkout, "book", f"PYTHON={python}")
+        assert done.returncode == 2
+        (ours,) = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
+        assert ours.startswith(
+            f"make: expected the Python that made .venv (cpython-312 in /usr), got {python} ({got}); "
+        )
+        assert "`make clean`" in ours
+    assert "-m book.build" not in (checkout / "calls").read_text().removeprefix(before)
+    assert (checkout / ".venv" / "installed-base").exists()
+    assert _make(checkout, "clean", "PYTHON=./other-python").returncode == 0
+    assert _make(checkout, "book", "PYTHON=./other-python").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
