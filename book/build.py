@@ -15,13 +15,14 @@ from functools import partial
 from pathlib import Path
 
 from book import api_pages, assets, data_page, execution, front, live, matrix, status
+from book.alone import alone
 from book.layout import Layout
 from fer_core.errors import UserError
 from fer_core.experiments import PROFILES
 
 
 def build(layout: Layout, profile: str = "quick", jobs: int = 2, force: bool = False) -> Path:
-    """Builds the book.
+    """Builds the book; another build or test that works in its folders is waited for.
 
     Args:
         layout: The book.
@@ -36,21 +37,22 @@ def build(layout: Layout, profile: str = "quick", jobs: int = 2, force: bool = F
         UserError: If a notebook fails, browser files cannot be had, or Sphinx finds anything to warn of.
         KeyboardInterrupt: If Ctrl-C was pressed; nothing goes on running.
     """
-    clock = _Clock()
-    fetched = assets.fetch(layout)
-    clock.lap("browser files" if fetched else "browser files (there already)")
-    # No notebook needs the models; pages do, when they are opened.
-    beside = {} if live.are_there(layout) else {"models for pages": partial(live.write, layout)}
-    execution.execute_all(layout, profile, jobs, clock.say, force, beside)
-    clock.lap("notebooks")
-    status.write(layout)
-    data_page.write(layout)
-    front.write(layout)
-    matrix.write(layout)
-    api_pages.write(layout)
-    clock.lap("generated pages")
-    sphinx(layout)
-    clock.lap("Sphinx")
+    with alone(layout):
+        clock = _Clock()
+        fetched = assets.fetch(layout)
+        clock.lap("browser files" if fetched else "browser files (there already)")
+        # No notebook needs the models; pages do, when they are opened.
+        beside = {} if live.are_there(layout) else {"models for pages": partial(live.write, layout)}
+        execution.execute_all(layout, profile, jobs, clock.say, force, beside)
+        clock.lap("notebooks")
+        status.write(layout)
+        data_page.write(layout)
+        front.write(layout)
+        matrix.write(layout)
+        api_pages.write(layout)
+        clock.lap("generated pages")
+        sphinx(layout)
+        clock.lap("Sphinx")
     return layout.html / "index.html"
 
 

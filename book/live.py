@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from book.alone import alone
 from book.layout import Layout
 from book.stamps import digest_files
 from fer_core import clip
@@ -28,7 +29,7 @@ def are_there(layout: Layout) -> bool:
 
 
 def write(layout: Layout) -> None:
-    """Puts graphs and runtime into ``book/assets/live``.
+    """Puts graphs and runtime into ``book/assets/live``, unless they are there already.
 
     Args:
         layout: The book; its browser files must have been fetched.
@@ -37,15 +38,18 @@ def write(layout: Layout) -> None:
         UserError: If a method is not there as it was trained, or its graph says something else.
     """
     key, folder = _key(), _folder(layout)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    tower = clip.load("embedded")
-    with tempfile.TemporaryDirectory() as made:
-        for name in studio_graphs.write(Path(made), tower, studio_graphs.trained_methods(tower)):
-            _script(folder, name, Path(made) / f"{name}.onnx")
-    for name, file in _PARTS.items():
-        _script(folder, name, layout.root / "book" / "node_modules" / _RUNTIME / file)
-    (folder / _MARKER).write_text(key, encoding="utf-8")  # last: what was interrupted is made again
+    with alone(layout):
+        if are_there(layout):  # another process was faster
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        tower = clip.load("embedded")
+        with tempfile.TemporaryDirectory() as made:
+            for name in studio_graphs.write(Path(made), tower, studio_graphs.trained_methods(tower)):
+                _script(folder, name, Path(made) / f"{name}.onnx")
+        for name, file in _PARTS.items():
+            _script(folder, name, layout.root / "book" / "node_modules" / _RUNTIME / file)
+        (folder / _MARKER).write_text(key, encoding="utf-8")  # last: what was interrupted is made again
 
 
 def _folder(layout: Layout) -> Path:

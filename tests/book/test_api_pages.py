@@ -11,6 +11,7 @@ from sphinx.errors import ExtensionError
 from sphinx.util.inventory import InventoryFile
 
 from book import api_pages, api_reference, assets, build, page_stamps, stamps
+from book.alone import alone
 from book.api_pages import ROOMS, Room
 from book.layout import Layout
 from fer_core.errors import UserError
@@ -124,9 +125,10 @@ def reference(tmp_path_factory, write_book):
     (root / "book" / "design.md").write_text("# Design\n")
     for name in ("api.md", "references.bib"):
         shutil.copy(ROOT / "book" / name, root / "book")
-    assets.fetch(Layout(ROOT))
-    for name in ("assets", "extra"):
-        shutil.copytree(ROOT / "book" / name, root / "book" / name)
+    with alone(Layout(ROOT)):
+        assets.fetch(Layout(ROOT))
+        for name in ("assets", "extra"):
+            shutil.copytree(ROOT / "book" / name, root / "book" / name)
     api_pages.write(layout)
     build.sphinx(layout)
     return layout

@@ -14,6 +14,7 @@ import nbformat
 import pytest
 
 from book import assets, build, stamps
+from book.alone import alone
 from book.execution import execute_all
 from book.layout import Layout
 from fer_core.errors import UserError
@@ -70,9 +71,10 @@ def small(tmp_path_factory, write_notebook, write_book):
     (root / "book" / "index.md").write_text(INDEX)
     for name in ("glossary.md", "bibliography.md", "status.md", "references.bib"):
         shutil.copy(ROOT / "book" / name, root / "book")
-    assets.fetch(Layout(ROOT))
-    for name in ("assets", "extra"):
-        shutil.copytree(ROOT / "book" / name, root / "book" / name)
+    with alone(Layout(ROOT)):
+        assets.fetch(Layout(ROOT))
+        for name in ("assets", "extra"):
+            shutil.copytree(ROOT / "book" / name, root / "book" / name)
     execute_all(layout, "smoke", 1, print)
     build.status.write(layout)
     build.sphinx(layout)
