@@ -1,5 +1,9 @@
 // A face drawn from action units, and what methods say of it: computed in the page, or by a kernel where there is one.
 
+const SILENCE = 10000; // milliseconds after which a kernel counts as silent
+const UNANSWERED =
+  "no answer for 10 seconds; the kernel is busy or was restarted, or there is none. Wait, or run the cell again, and move a slider.";
+
 const make = (tag, attributes = {}, ...children) => {
   const made = document.createElement(tag);
   Object.entries(attributes).forEach(([name, value]) => made.setAttribute(name, value));
@@ -59,34 +63,56 @@ async function inPage(graphs, say) {
 
 // --- a kernel
 
-function byKernel(model) {
-  let answer = null;
+function byKernel(model, say) {
+  // Views of one widget hear each other's answers, so each counts from a place of its own.
+  let number = Math.floor(Math.random() * 2 ** 40);
+  let [answer, silent] = [null, true];
   model.on("msg:custom", (told, buffers) => {
-    if (told.error) return answer?.reject(new Error(told.error));
+    if (told.request !== number) return; // another view's, or one that is no longer waited for
+    silent = false;
+    if (told.error) return answer.reject(new Error(told.error));
     const [image, fits, place, ...rest] = buffers.map(floats);
     const probabilities = Object.fromEntries(told.graphs.map((name, at) => [name, rest[at]]));
-    answer?.resolve({ image, fits, place, probabilities });
+    answer.resolve({ image, fits, place, probabilities });
   });
-  return ({ units, person, view }) =>
-    new Promise((resolve, reject) => {
-      answer = { resolve, reject };
-      model.send({ units: [...units], person: [...person], view: [...view] });
-    });
+  return async ({ units, person, view }) => {
+    if (silent) say("asking the kernel …"); // else the answer is there at once
+    number += 1;
+    let silence = 0;
+    try {
+      return await new Promise((resolve, reject) => {
+        answer = { resolve, reject };
+        silence = setTimeout(() => {
+          [number, silent] = [number + 1, true];
+          reject(new Error(UNANSWERED));
+        }, SILENCE);
+        model.send({ request: number, units: [...units], person: [...person], view: [...view] });
+      });
+    } finally {
+      clearTimeout(silence);
+    }
+  };
 }
 
 // --- the controls
 
+// A value between two steps counts as it is until the slider is moved; only the thumb stands at a step.
 function slider(name, [low, high, start], changed) {
   const input = make("input", { type: "range", min: low, max: high, step: 0.05, "aria-label": name });
   const shown = make("output", { "aria-hidden": "true" });
-  const show = () => (shown.textContent = (+input.value).toFixed(2));
-  input.value = start;
+  const made = { row: make("label", { class: "fer-row" }, make("span", {}, name), input, shown), value: 0 };
+  const show = () => (shown.textContent = made.value.toFixed(2));
+  made.set = (value) => {
+    [made.value, input.value] = [value, value];
+    show();
+  };
   input.addEventListener("input", () => {
+    made.value = +input.value;
     show();
     changed();
   });
-  show();
-  return { row: make("label", { class: "fer-row" }, make("span", {}, name), input, shown), input, show };
+  made.set(start);
+  return made;
 }
 
 function render({ model, el }) {
@@ -108,10 +134,7 @@ function render({ model, el }) {
   const buttons = expressions.map((name, at) => {
     const button = make("button", { type: "button" }, name);
     button.addEventListener("click", () => {
-      unitSliders.forEach(({ input, show }, place) => {
-        input.value = presets[at * units.length + place];
-        show();
-      });
+      unitSliders.forEach(({ set }, place) => set(presets[at * units.length + place]));
       request();
     });
     return button;
@@ -201,14 +224,15 @@ function render({ model, el }) {
     }
     busy = true;
     try {
-      answer ??= folder() === null ? byKernel(model) : await inPage(graphs, (line) => (status.textContent = line));
+      const say = (line) => (status.textContent = line);
+      answer ??= folder() === null ? byKernel(model, say) : await inPage(graphs, say);
       do {
         waiting = false;
         const start = performance.now();
         const chosen = {
-          units: Float32Array.from(unitSliders, ({ input }) => input.value),
+          units: Float32Array.from(unitSliders, ({ value }) => value),
           person: persons.slice(person.selectedIndex * wide, (person.selectedIndex + 1) * wide),
-          view: Float32Array.from(viewSliders, ({ input }) => input.value),
+          view: Float32Array.from(viewSliders, ({ value }) => value),
         };
         const found = await answer(chosen);
         draw(found);

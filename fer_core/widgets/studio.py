@@ -101,13 +101,14 @@ def studio(tower: Clip, kept: Mapping[str, models.Method]) -> ActionUnitStudio:
         return [each.numpy().astype("<f4").tobytes() for each in (image, fits, place, probabilities, *rest)]
 
     def asked(widget: ActionUnitStudio, content: dict[str, Any], buffers: Any) -> None:
-        """A slider was moved where a kernel is at hand."""
+        """A slider was moved where a kernel is at hand; views know their own answers by the request's number."""
+        number = content["request"]
         try:
             found = told(*(torch.tensor(content[name], dtype=torch.float32) for name in ("units", "person", "view")))
         except Exception as error:
-            widget.send({"error": str(error)})  # the page shows it; a kernel's log nobody sees
+            widget.send({"request": number, "error": str(error)})  # the page shows it; a kernel's log nobody sees
             return
-        widget.send({"graphs": ["seen", *own]}, found)
+        widget.send({"request": number, "graphs": ["seen", *own]}, found)
 
     made = ActionUnitStudio(
         units=[{"code": u.code, "name": u.name, "region": u.region, "phrase": u.phrase} for u in ACTION_UNITS],

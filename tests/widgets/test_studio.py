@@ -130,13 +130,13 @@ def test_people_have_faces_at_rest_of_their_own():
 def _content(faces, at):
     units, who, view = faces
     numbers = graphs.person_numbers(who)
-    return {"units": units[at].tolist(), "person": numbers[at].tolist(), "view": view[at].tolist()}
+    return {"request": 7, "units": units[at].tolist(), "person": numbers[at].tolist(), "view": view[at].tolist()}
 
 
 @torch.no_grad()
 def test_a_kernel_answers(widget, tower, kept, faces):
     told, (image, fits, place, seen, *rest) = answer(widget, _content(faces, 3))
-    assert told == {"graphs": ["seen", "les-clip", "mpa-fer"]}
+    assert told == {"request": 7, "graphs": ["seen", "les-clip", "mpa-fer"]}
     units, who, view = faces
     drawn = graphs.Drawing()(units[3:4], graphs.person_numbers(who)[3:4], view[3:4])
     assert np.frombuffer(image, "<f4") == pytest.approx(drawn.flatten().numpy(), abs=1e-6)
@@ -144,8 +144,9 @@ def test_a_kernel_answers(widget, tower, kept, faces):
     for name, values in zip(("les-clip", "mpa-fer"), rest, strict=True):
         expected = Graph(kept[name])(drawn)[0].flatten().numpy()
         assert np.frombuffer(values, "<f4") == pytest.approx(expected, abs=1e-6)
-    told, buffers = answer(widget, {"units": [0.0], "person": [], "view": []})
-    assert set(told) == {"error"}
+    told, buffers = answer(widget, {"request": 8, "units": [0.0], "person": [], "view": []})
+    assert set(told) == {"request", "error"}
+    assert told["request"] == 8
     assert buffers is None
 
 
@@ -162,8 +163,7 @@ def folder():
         pytest.skip("export needs torch 2.9")
     layout = Layout(ROOT)
     assets.fetch(layout)
-    if not live.are_there(layout):
-        live.write(layout)
+    live.write(layout)
     return ROOT / "book" / "assets" / "live"
 
 
@@ -189,29 +189,37 @@ PAGE = """async ([script, style, state]) => {
   for (const name of ["persons", "presets", "points", "labels"]) state[name] = unpacked(state[name]);
   state.first = state.first.map(unpacked);
   const listeners = [];
+  window.hear = (told, buffers) => listeners.forEach((act) => act(told, buffers.map(unpacked)));
+  window.sent = [];
   const model = {
     get: (name) => state[name],
     on: (name, act) => listeners.push(act),
     send: async (content) => {
-      const [told, buffers] = await window.ask(content);
-      listeners.forEach((act) => act(told, buffers.map(unpacked)));
+      window.sent.push(content);
+      if (window.ask) window.hear(...(await window.ask(content)));
     },
   };
   document.head.append(Object.assign(document.createElement("style"), { textContent: style }));
   const code = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
-  code.default.render({ model, el: document.body });
+  window.show = (el) => code.default.render({ model, el });
+  window.show(document.body);
 }"""
 SAID = (
     "Object.fromEntries(Object.entries(document.body.ferStudio.found.probabilities).map(([name, p]) => [name, [...p]]))"
 )
 
 
+def _asked(widget, content):
+    told, buffers = answer(widget, content)
+    return [told, [packed(each) for each in buffers or []]]
+
+
 @pytest.fixture
 def opened(chromium, widget, tmp_path):
-    """Opens the studio in a page that is a file, with the network cut."""
+    """Opens the studio in a page that is a file, with a kernel or without, and with the network cut."""
     pages = []
 
-    def call(root, width=1000):
+    def call(root, width=1000, kernel=True):
         (tmp_path / "page.html").write_text(f"<!doctype html><html lang=en {root}><body></body></html>")
         if not (tmp_path / "_static").exists():
             (tmp_path / "_static").symlink_to(ROOT / "book" / "assets")
@@ -222,11 +230,8 @@ def opened(chromium, widget, tmp_path):
         page.on("pageerror", lambda error: page.wrong.append(str(error)))
         page.on("requestfailed", lambda request: page.wrong.append(request.url))
 
-        def ask(content):
-            told, buffers = answer(widget, content)
-            return [told, [packed(each) for each in buffers or []]]
-
-        page.expose_function("ask", ask)
+        if kernel:
+            page.expose_function("ask", lambda content: _asked(widget, content))
         page.goto((tmp_path / "page.html").as_uri())
         names = ("units", "view", "people", "expressions", "classes", "colors", "methods", "graphs", "title")
         state = {name: getattr(widget, name) for name in names}
@@ -267,7 +272,7 @@ def test_it_works_by_keyboard_and_says_what_python_says(root, width, opened, fol
     page.wait_for_function("document.body.ferStudio", timeout=60_000)
     assert page.get_by_role("row", name="surprise").inner_text() != before
     units = expressions.prototypes(data.CLASSES)[data.CLASSES.index("surprise")]
-    units = (20 * units + 0.5).floor() / 20  # where sliders can stand
+    assert not torch.equal(units, (20 * units).round() / 20)  # where sliders can stand
     seen, expected = _expected(kept, tower, units)
     assert page.evaluate("[...document.body.ferStudio.chosen.units]") == pytest.approx(units.tolist(), abs=1e-6)
     for name, tolerance in (("image", 1e-4), ("fits", 1e-3), ("place", 1e-4)):
@@ -283,7 +288,8 @@ def test_it_works_by_keyboard_and_says_what_python_says(root, width, opened, fol
     page.evaluate("document.body.ferStudio = null")
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.body.ferStudio", timeout=10_000)
-    units[CODES.index("AU4")] += 0.05
+    unit = CODES.index("AU4")
+    units[unit] = (20 * units[unit] + 0.5).floor() / 20 + 0.05  # the others stay what they were
     assert page.evaluate("[...document.body.ferStudio.chosen.units]") == pytest.approx(units.tolist(), abs=1e-6)
     _, expected = _expected(kept, tower, units)
     for name, values in expected.items():
@@ -300,3 +306,41 @@ def test_a_page_without_its_models_says_so(opened):
     page.get_by_role("button", name="fear").click()
     page.wait_for_function("document.querySelector('[role=status]').textContent.includes('cannot run here')")
     assert "runtime.js is not beside this page" in page.get_by_role("status").inner_text()
+
+
+@pytest.mark.book
+def test_a_kernel_that_is_silent_is_told_and_may_be_asked_again(opened, widget):
+    page = opened("", kernel=False)
+    page.clock.install(time=0)
+    page.clock.pause_at(1000)  # from here on time passes as this test says
+    page.get_by_role("button", name="fear").click()
+    page.clock.run_for(9000)
+    assert page.get_by_role("status").inner_text() == "asking the kernel …"
+    page.clock.run_for(2000)
+    told = page.get_by_role("status").inner_text()
+    assert told.startswith("The studio cannot run here: no answer for 10 seconds; the kernel is busy or was restarted")
+    page.evaluate("answer => hear(...answer)", _asked(widget, page.evaluate("sent[0]")))
+    assert page.get_by_role("status").inner_text() == told  # too late: nobody waits for it
+    page.get_by_role("button", name="surprise").click()
+    assert page.get_by_role("status").inner_text() == "asking the kernel …"
+    page.evaluate("answer => hear(...answer)", _asked(widget, page.evaluate("sent[1]")))
+    page.wait_for_function("document.querySelector('[role=status]').textContent.startsWith('zero-shot: ')")
+    page.clock.run_for(11_000)
+    assert page.get_by_role("status").inner_text().startswith("zero-shot: ")
+    assert page.wrong == []
+
+
+@pytest.mark.book
+def test_two_views_do_not_take_each_others_answers(opened, widget):
+    page = opened("", kernel=False)
+    page.evaluate("show(document.body.appendChild(document.createElement('section')))")
+    for place, name in enumerate(("fear", "surprise")):
+        page.get_by_role("button", name=name).nth(place).click()
+    for place in (1, 0):
+        page.evaluate("answer => hear(...answer)", _asked(widget, page.evaluate(f"sent[{place}]")))
+    page.wait_for_function("document.body.ferStudio && document.querySelector('section').ferStudio")
+    for place, view in enumerate(("document.body", "document.querySelector('section')")):
+        _, (image, *_) = answer(widget, page.evaluate(f"sent[{place}]"))
+        found = page.evaluate(f"[...{view}.ferStudio.found.image]")
+        assert found == pytest.approx(np.frombuffer(image, "<f4").tolist(), abs=1e-6)
+    assert page.wrong == []
