@@ -64,23 +64,21 @@ class CoOp(Method):
     def __init__(self, clip: Clip, classes: Sequence[str], config: CoOpConfig) -> None:
         super().__init__(clip, classes, config)
         self.words = clip.tokens([f"{word}." for word in prompts.class_words(classes, config.words)])
-        context = self._start()  # (M, W)
-        if config.class_specific:
-            context = context.expand(len(classes), -1, -1).clone()  # (C, M, W)
-        self.context = nn.Parameter(context.to(clip.device))
+        self.context = nn.Parameter(self._start(len(classes) if config.class_specific else None).to(clip.device))
         self.asks_by_texts = not config.class_specific
 
-    def _start(self) -> Tensor:
-        """The context before training, ``(M, W)``."""
+    def _start(self, classes: int | None) -> Tensor:
+        """The context before training, ``(M, W)``; of each class, drawn apart or of the same words, ``(C, M, W)``."""
         length, words = self.config.context_length, self.config.context_init
+        shape = (length,) if classes is None else (classes, length)
         if not words:
-            return random_start(length, self.clip.text_width)
+            return random_start(*shape, self.clip.text_width)
         context = words_start(self.clip, words)
         if (found := len(context)) != length:
             raise UserError(
                 f"expected {length} tokens of context, got {found} in {words!r}; set context_length={found}"
             )
-        return context
+        return context.expand(*shape, -1).clone()
 
     def prototypes(self) -> Tensor:
         """Text features of all classes under the present context, ``(C, D)``, normalised."""

@@ -68,10 +68,8 @@ class DferClip(TimedClips):
     def __init__(self, clip: Clip, classes: Sequence[str], config: DferClipConfig) -> None:
         super().__init__(clip, classes, config)
         self.words = clip.tokens(prompts.class_descriptions(classes, config.descriptions))
-        context = random_start(config.context_length, clip.text_width)
-        if config.class_specific:
-            context = context.expand(len(classes), -1, -1).clone()
-        self.context = nn.Parameter(context)
+        shape = (len(classes), config.context_length) if config.class_specific else (config.context_length,)
+        self.context = nn.Parameter(random_start(*shape, clip.text_width))
         self.asks_by_texts = not config.class_specific
         self.to(clip.device)
 

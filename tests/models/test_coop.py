@@ -21,6 +21,13 @@ def test_the_random_start_is_the_papers(tiny_clip, classes):
     assert abs(context.mean().item()) < 0.003
 
 
+@pytest.mark.parametrize("name", ["coop", "dfer-clip"])
+def test_contexts_of_classes_are_drawn_apart(name, tiny_clip, classes):
+    context = models.build(name, tiny_clip, classes, {"class_specific": True}).context
+    assert context.shape[0] == len(classes)
+    assert not torch.allclose(context[0], context[1])
+
+
 def test_class_specific_contexts_move_only_their_class(tiny_clip, classes):
     shared = models.build("coop", tiny_clip, classes)
     specific = models.build("coop", tiny_clip, classes, {"class_specific": True})
