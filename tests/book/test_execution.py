@@ -99,8 +99,10 @@ def test_long_notebooks_begin_first_and_other_work_beside_them(tmp_path, write_n
     assert said[-1].startswith("failed: another: unknown experiment 'none'")
 
 
+# As in the foreground: a shell's background jobs, and all that they begin, ignore Ctrl-C.
 BUILD = """\
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from book import build
 build.assets.fetch = lambda layout: False
 build.live.are_there = lambda layout: True
