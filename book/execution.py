@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from book.stamps import Inputs, Stamp
 from fer_core import hardware
 from fer_core.data import facs
 from fer_core.errors import UserError
+from fer_core.sweeps import deaf_children
 
 CELL_TIMEOUT = 1800  # seconds; a cell of a page that is built live takes far less, so one that hangs ends the build
 _START_TIMEOUT = 300  # seconds; on a busy machine a kernel's first imports can take more than papermill's minute
@@ -101,7 +101,7 @@ def _run(
     with _pool(workers, threads) as pool:
         # Long ones first: one that began last would leave the other cores idle.
         order = sorted(waiting, key=lambda notebook: stamps.declared_seconds(layout, notebook), reverse=True)
-        with _deaf_children():
+        with deaf_children():
             others = {pool.submit(_apart, work): name for name, work in beside.items()}
             notebooks = {
                 pool.submit(_apart, execute, layout.root, notebook, waiting[notebook], threads): notebook
@@ -164,16 +164,6 @@ def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
             if manager is not None:  # Python, at its exit, may wake it while it closes, and then prints a traceback
                 manager.join()
             raise
-
-
-@contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Processes begun within do not hear Ctrl-C, which reaches a whole group: this process ends them in order."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _stopped: Any = None  # of a worker: the event that says that the build ends

@@ -100,7 +100,7 @@ def run(jobs: Sequence[Job], options: Options, tell: Callable[[Outcome], None] |
     ) as pool:
         try:
             with _stoppable():
-                with _deaf_children():
+                with deaf_children():
                     futures = {pool.submit(_apart, job, options): place for place, job in enumerate(jobs)}
                 for future in as_completed(futures):
                     came(futures[future], _result(future, jobs[futures[future]]))
@@ -145,8 +145,8 @@ def _stoppable() -> Iterator[None]:
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Processes begun within do not hear Ctrl-C, which reaches a whole group: this process stops them in order."""
+def deaf_children() -> Iterator[None]:
+    """Processes begun within do not hear Ctrl-C, which reaches a whole group: this process ends them in order."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
