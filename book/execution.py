@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+import psutil
 import torch
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
@@ -29,7 +30,7 @@ from fer_core.sweeps import deaf_children
 CELL_TIMEOUT = 1800  # seconds; a cell of a page that is built live takes far less, so one that hangs ends the build
 _START_TIMEOUT = 300  # seconds; on a busy machine a kernel's first imports can take more than papermill's minute
 _HEARTBEAT = 60  # seconds between signs of life
-_FAREWELL = 15  # seconds in which a worker that is stopped ends its kernel
+_FAREWELL = 15  # seconds in which a worker that is stopped ends
 
 
 class NotebookError(UserError):
@@ -155,7 +156,8 @@ def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for child in children:
-                child.terminate()  # nbclient hears it, and ends the kernel
+                _kill_kernels(child.pid)  # one that nbclient asks to end may print a traceback on its way
+                child.terminate()
             end = time.monotonic() + _FAREWELL
             for child in children:
                 child.join(max(0.0, end - time.monotonic()))
@@ -164,6 +166,17 @@ def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
             if manager is not None:  # Python, at its exit, may wake it while it closes, and then prints a traceback
                 manager.join()
             raise
+
+
+def _kill_kernels(worker: int) -> None:
+    """Ends whatever a worker has begun."""
+    try:
+        below = psutil.Process(worker).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    for process in below:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 _stopped: Any = None  # of a worker: the event that says that the build ends
