@@ -154,7 +154,7 @@ def to_markdown(report: Report) -> str:
     """The report as a table, and what it was measured on."""
     columns = list(report.rows[0])
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(_cell(row[column]) for column in columns) + " |" for row in report.rows]
+    lines += ["| " + " | ".join(cell(row[column]) for column in columns) + " |" for row in report.rows]
     machine = report.hardware
     options = ", ".join(f"{key} {value}" for key, value in report.options.items())
     versions = ", ".join(f"{key} {value}" for key, value in report.versions.items())
@@ -162,7 +162,8 @@ def to_markdown(report: Report) -> str:
     return "\n".join([f"{report.title}.", "", *lines, "", where])
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value of a row as a table shows it: numbers with three digits, or whole from 100 on."""
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"

@@ -50,8 +50,8 @@ def test_a_bench_is_listed_run_and_printed(capsys, monkeypatch):
     assert lines[2:6] == [
         "| what | ours | ratio |",
         "|---|---|---|",
-        "| stills | 2 | 1.23 |",
-        "| clips | 1234 | 1 |",
+        "| stills | 2.00 | 1.23 |",
+        "| clips | 1,234 | 1.00 |",
     ]
     assert "repeats 3" in lines[-1]
     assert cli.main(["bench", "data", "--set", "repeats=3", "--json"]) == 0
