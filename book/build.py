@@ -17,8 +17,10 @@ from pathlib import Path
 from book import api_pages, assets, data_page, execution, front, live, matrix, status
 from book.alone import alone
 from book.layout import Layout
-from fer_core.errors import UserError
+from fer_core.cli_common import INTERRUPTED, MISTAKE, STOPPED
+from fer_core.errors import Stopped, UserError
 from fer_core.experiments import PROFILES
+from fer_core.sweeps import stoppable
 
 
 def build(layout: Layout, profile: str = "quick", jobs: int = 2, force: bool = False) -> Path:
@@ -115,14 +117,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.jobs < 1:
         parser.error(f"expected at least 1 job, got {options.jobs}")
+    goes_on = "the same command runs what is left (the book of before is kept)"
     try:
-        first = build(Layout(Path.cwd()), options.profile, options.jobs, options.force)
+        with stoppable(goes_on):
+            first = build(Layout(Path.cwd()), options.profile, options.jobs, options.force)
     except UserError as error:
         print(f"book: error: {error}", file=sys.stderr)
-        return 2
+        return MISTAKE
     except KeyboardInterrupt:
-        print("book: interrupted; the same command runs what is left (the book of before is kept)", file=sys.stderr)
-        return 130
+        print(f"book: interrupted; {goes_on}", file=sys.stderr)
+        return INTERRUPTED
+    except Stopped as stopped:
+        print(f"book: {stopped}", file=sys.stderr)
+        return STOPPED
     print(f"book: open {first.relative_to(Path.cwd())}")
     return 0
 

@@ -24,11 +24,10 @@ from fer_core import (
     cli_reproduce,
     cli_sweep,
 )
-from fer_core.cli_common import INTERRUPTED, MISTAKE, Call, print_json
+from fer_core.cli_common import INTERRUPTED, MISTAKE, STOPPED, Call, print_json
 from fer_core.errors import Stopped, UserError
 
 BROKEN_PIPE = 141
-STOPPED = 75  # "try again later" of sysexits.h: the same command goes on
 # Kept here so that --help does not import the renderers; a test holds them against table_formats.FORMATS.
 FORMATS = ("markdown", "csv", "latex", "html", "json")
 _TRAINING = ("run", "sweep", "reproduce")  # the commands that train, and so have something to say of what is left

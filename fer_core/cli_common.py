@@ -12,6 +12,7 @@ from fer_core.errors import UserError
 
 INTERRUPTED = 130
 MISTAKE = 2
+STOPPED = 75  # "try again later" of sysexits.h: the same command goes on
 
 Call = Callable[[argparse.Namespace], int | None]
 #: Makes a command's parser out of its name, what it calls, and what it does in words.

@@ -99,7 +99,7 @@ def run(jobs: Sequence[Job], options: Options, tell: Callable[[Outcome], None] |
         options.at_once, mp_context=context, initializer=_take, initargs=(devices,), max_tasks_per_child=1
     ) as pool:
         try:
-            with _stoppable():
+            with stoppable("start the same sweep again and it goes on"):
                 with deaf_children():
                     futures = {pool.submit(_apart, job, options): place for place, job in enumerate(jobs)}
                 for future in as_completed(futures):
@@ -124,15 +124,18 @@ def _result(future: Future[Outcome], job: Job) -> Outcome:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable(advice: str) -> Iterator[None]:
     """Signals become :class:`Stopped`: by themselves they would end this process and leave its children at work.
 
     Ctrl-C is a KeyboardInterrupt already.
+
+    Args:
+        advice: What to do to go on; ends the message.
     """
 
     def stop(number: int, _: Any) -> None:
         name = signal.Signals(number).name
-        raise Stopped(f"stopped by {name}; start the same sweep again and it goes on", name)
+        raise Stopped(f"stopped by {name}; {advice}", name)
 
     ours = threading.current_thread() is threading.main_thread()  # others may not handle signals
     heard = [getattr(signal, name) for name in STOPS if name != "SIGINT" and hasattr(signal, name)] if ours else []

@@ -153,17 +153,25 @@ def _gone(numbers):
     _until(lambda: not any(Path(f"/proc/{number}").exists() for number in numbers), seconds=5)
 
 
-def test_ctrl_c_ends_the_build_and_its_kernels_at_once(tmp_path, write_notebook, write_book, begun):
+@pytest.mark.parametrize(
+    ("end", "code", "how"),
+    [
+        (lambda pid: os.killpg(pid, signal.SIGINT), 130, "interrupted"),  # as a terminal does
+        (lambda pid: os.kill(pid, signal.SIGTERM), 75, "stopped by SIGTERM"),  # as a cluster does, or a service
+    ],
+    ids=["ctrl-c", "sigterm"],
+)
+def test_asked_to_end_the_build_ends_its_kernels_at_once(tmp_path, write_notebook, write_book, begun, end, code, how):
     names = ["one", "two", "three", "four"]
     for name in names:
         write_notebook(tmp_path / "notebooks" / f"{name}.ipynb", (SLEEP.format(name), {}))
     write_book(tmp_path, names)
     build = begun(tmp_path)
     _until(lambda: len(_started(tmp_path)) == 2)
-    os.killpg(build.pid, signal.SIGINT)  # as a terminal does
+    end(build.pid)
     _, told = build.communicate(timeout=40)
-    assert build.returncode == 130
-    assert told == "book: interrupted; the same command runs what is left (the book of before is kept)\n"
+    assert build.returncode == code
+    assert told == f"book: {how}; the same command runs what is left (the book of before is kept)\n"
     assert len(_started(tmp_path)) == 2
     _gone(_started(tmp_path))
 
