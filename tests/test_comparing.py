@@ -221,6 +221,37 @@ def test_people_are_means_over_seeds_and_gains_go_person_by_person(tmp_path):
     assert comparing.gain_of_people("clip-au", "clip-autt", ["facs-pain", "facs-stress"], folder=tmp_path) is None
 
 
+def test_people_of_several_data_sets_are_others_though_they_have_one_number(tmp_path):
+    gains = {"facs-pain": {"3": 0.1, "5": 0.2}, "facs-stress": {"3": -0.1, "5": 0.4}}
+    drift = {0: 0.0, 1: 0.2, 2: -0.1}  # of a training; both methods go on from the same
+    for dataset, by_person in gains.items():
+        for seed, moved in drift.items():
+            with_people(tmp_path, f"clip-au-{dataset}", seed, dict.fromkeys(by_person, 0.5 + moved))
+            after = {who: 0.5 + moved + gained for who, gained in by_person.items()}
+            with_people(tmp_path, f"clip-autt-{dataset}", seed, after)
+    with_people(tmp_path, "clip-autt-facs-pain", 7, {"3": 0.0, "5": 0.0})  # a seed of one data set alone
+
+    def ask(*datasets):
+        return comparing.gain_of_people("clip-au", "clip-autt", datasets, folder=tmp_path)
+
+    found = ask("facs-pain", "facs-stress")
+    assert (found.better, found.worse, found.seeds) == (3, 1, (3, 3))
+    assert found.interval.value == pytest.approx(0.15)
+    alone = stats.ttest_1samp([0.1, 0.2, -0.1, 0.4], 0).confidence_interval()
+    assert (found.interval.low, found.interval.high) == pytest.approx((alone.low, alone.high))  # seed by seed: no more
+    with_people(tmp_path, "clip-autt-facs-stress", 0, {"3": 0.4, "6": 0.9})
+    with_people(tmp_path, "clip-autt-facs-stress", 1, {"3": 0.4, "6": 0.9})
+    with_people(tmp_path, "clip-autt-facs-stress", 2, {"3": 0.4, "6": 0.9})
+    assert ask("facs-pain", "facs-stress") is None
+
+
+def test_records_of_a_time_without_predictions_do_not_count():
+    one, two = record(drawn(0.4, 0)), record(drawn(0.7, 1))
+    older = record(drawn(0.1, 2), 1, predictions=None)
+    assert comparing.gain_of_records([one, older], [two]) == comparing.paired([one], [two])
+    assert comparing.gain_of_records([older], [two]) is None
+
+
 def test_a_gain_needs_both_sides(tmp_path):
     records.write(record(drawn(0.5, 0)), tmp_path)
     assert comparing.gain("coop-ferplus", "zero-shot-ferplus", tmp_path) is None

@@ -46,15 +46,12 @@ def test_a_constant_predictor_has_the_f1_that_follows_from_its_accuracy():
     assert found.mean("f1") == pytest.approx(accuracy / (1 + accuracy))
 
 
-def test_intervals_cover_the_mean_and_shrink_with_people():
-    random = np.random.default_rng(0)
-    few, many = random.normal(0.7, 0.1, 10), random.normal(0.7, 0.1, 1000)
-    wide, narrow = metrics_subjects.interval(few), metrics_subjects.interval(many)
-    assert wide.value == pytest.approx(few.mean())
-    assert wide.low < wide.value < wide.high
-    assert narrow.high - narrow.low < (wide.high - wide.low) / 4
-    # A normal mean: 1.96 standard errors to each side.
-    assert narrow.high - narrow.low == pytest.approx(2 * 1.96 * many.std() / 1000**0.5, rel=0.1)
+def test_the_interval_over_people_is_students():
+    few = np.random.default_rng(0).normal(0.7, 0.1, 10)
+    found, known = metrics_subjects.interval(few, 0.9), stats.ttest_1samp(few, 0).confidence_interval(0.9)
+    assert (found.value, found.low, found.high) == pytest.approx((few.mean(), known.low, known.high))
+    alone = metrics_subjects.interval([0.7])
+    assert (alone.value, alone.low, alone.high) == (0.7, -np.inf, np.inf)
 
 
 def test_gains_are_paired():
@@ -69,6 +66,15 @@ def test_gains_are_paired():
     assert (none.better, none.worse, none.p_value) == (0, 0, 1.0)
     with pytest.raises(UserError, match="expected scores of the same people"):
         metrics_subjects.gain(level, better[:3])
+
+
+def test_ties_are_ties_in_whatever_order_seeds_are_added():
+    first = np.random.default_rng(0).integers(0, 13, (3, 60)) / 12  # three seeds of 60 people with 12 videos each
+    mixed = np.stack([np.roll(column, shift) for shift, column in enumerate(first.T)]).T
+    assert (mixed.mean(0) != first.mean(0)).any()  # the last digits differ, the scores do not
+    mixed[:, 0] += 0.25
+    found = metrics_subjects.gain(first, mixed)
+    assert (found.better, found.worse, found.p_value) == (1, 0, 1.0)
 
 
 def test_one_seed_has_the_interval_of_a_paired_t_test():
@@ -109,6 +115,14 @@ def test_intervals_of_three_seeds_cover_what_people_and_trainings_give(same_seed
         of_people += alone.low <= 0.02 <= alone.high
     assert 0.93 <= covered / 1000 <= 0.995
     assert of_people / 1000 < 0.9  # without the seeds, intervals are too narrow
+
+
+def test_intervals_have_the_level_that_is_asked_for():
+    random = np.random.default_rng(0)
+    first, second = random.normal(0.5, 0.1, 12), random.normal(0.6, 0.1, 12)
+    found = metrics_subjects.gain(first, second, level=0.8).interval
+    known = stats.ttest_rel(second, first).confidence_interval(0.8)
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
 
 
 def test_one_person_tells_nothing_of_others():

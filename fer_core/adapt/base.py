@@ -74,7 +74,7 @@ class TestTimeMethod(ABC):
     __test__ = False  # pytest would take it for a test by its name
     name: ClassVar[str]
     Config: ClassVar[type[AdaptConfig]]
-    pixels: ClassVar[bool] = False
+    pixels: bool = False
 
     def __init__(self, source: Method, config: Any, seed: int = 0) -> None:
         if not isinstance(config, self.Config):

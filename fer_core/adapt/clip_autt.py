@@ -47,7 +47,7 @@ class ClipAuttConfig(UnitPromptConfig):
             temperature), ``several`` takes the mean over the ``kept`` surest.
         kept: Windows that ``several`` keeps.
         temperature: Of ``soft``.
-        scaled: Whether windows are chosen with the factor 5, too.
+        scaled: Whether windows are chosen by all that decides in the end: with the factor 5, too, and class prompts.
         weight_decay: Of AdamW.
     """
 

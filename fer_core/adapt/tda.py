@@ -83,6 +83,7 @@ class Tda(TestTimeMethod):
 
     def __init__(self, source: Method, config: Any, seed: int = 0) -> None:
         super().__init__(source, config, seed)
+        self.pixels = not source.frozen_image_tower  # features of the frozen tower are not those of a trained one
         self.reset()
 
     @property

@@ -6,7 +6,8 @@ sections 3.2 and 3.3::
     views       the video and random crops of it, mirrored half of the time
     selection   the share of views whose prediction has the lowest entropy
     L         = H(mean over the selected views of p)
-    one AdamW step on the prompts (four in a variant); then the video itself is classified, and the prompts forgotten
+    one AdamW step on the prompts (four in a variant, on the same views); then the video itself is classified, and the
+    prompts forgotten
 
 Paper: 64 views, the surest tenth, a rate of 5e-3, on the prompts of class names. Our reading, to stand on CLIP-AU's
 footing: the prompts are contexts before the words of action units, as CLIP-AUTT has them; fewer views, as each is a
@@ -59,6 +60,8 @@ class TptConfig(UnitPromptConfig):
                 "expected at least 2 views, and selected and least_crop in (0, 1], got "
                 f"{self.views}, {self.selected} and {self.least_crop}; mend them"
             )
+        if self.window < 0:
+            raise UserError(f"window: expected at least 0, got {self.window}; 0 is all frames")
 
 
 @register
@@ -83,11 +86,13 @@ class Tpt(UnitPromptMethod):
             seen = method.video(frames).unflatten(0, (len(videos), config.views))  # (V, views, D)
             # Without a window the first view is the video as it is.
             whole = seen[:, 0] if not config.window else method.video(method.frames(videos))
+        best = None
         for _ in range(config.steps):
             units = self.prompts.units()
             logits = method.classify(seen.flatten(0, 1), units).unflatten(0, seen.shape[:2])
-            kept = max(1, int(config.selected * config.views))
-            best = entropy(logits.detach()).topk(kept, dim=1, largest=False).indices
+            if best is None:  # once, before the first step
+                kept = max(1, int(config.selected * config.views))
+                best = entropy(logits.detach()).topk(kept, dim=1, largest=False).indices
             sure = logits.gather(1, best[..., None].expand(-1, -1, logits.shape[-1]))
             self.step(marginal_entropy(sure).mean())
         with torch.no_grad():

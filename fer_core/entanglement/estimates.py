@@ -91,8 +91,11 @@ def class_means(counts: np.ndarray, truth: np.ndarray, values: np.ndarray, class
 
 
 def plain(values: Array) -> np.ndarray:
-    """A numpy array of what may be a tensor."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    """A numpy array of what may be a tensor; half precision becomes float32, as numpy does not know all of it."""
+    if not hasattr(values, "detach"):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    return np.asarray(values.float() if values.is_floating_point() and values.element_size() < 4 else values)
 
 
 def normalised(rows: np.ndarray) -> np.ndarray:

@@ -19,15 +19,25 @@ def tower() -> Clip:
 
 
 @pytest.fixture
-def source(tower) -> ClipAu:
-    """CLIP-AU with weights that make its predictions differ from video to video."""
-    torch.manual_seed(0)
-    method = models.build("clip-au", tower, CLASSES)
-    assert isinstance(method, ClipAu)
-    for parameter in method.parameters():
-        if parameter.requires_grad:
-            parameter.data.add_(0.2 * torch.randn_like(parameter))
-    return method.eval()
+def make_source(tower):
+    """Makes CLIP-AUs with weights that make their predictions differ from video to video."""
+
+    def make(classes: tuple[str, ...] = CLASSES) -> ClipAu:
+        torch.manual_seed(0)
+        method = models.build("clip-au", tower, classes)
+        assert isinstance(method, ClipAu)
+        for parameter in method.parameters():
+            if parameter.requires_grad:
+                parameter.data.add_(0.2 * torch.randn_like(parameter))
+        return method.eval()
+
+    return make
+
+
+@pytest.fixture
+def source(make_source) -> ClipAu:
+    """A CLIP-AU of two classes."""
+    return make_source()
 
 
 @pytest.fixture

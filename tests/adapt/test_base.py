@@ -18,7 +18,7 @@ QUICK = {
     "clip-autt": {"window": 4, "steps": 2},
     "tpt": {"views": 4},
     "prompt-align": {"steps": 2},
-    "tent": {},
+    "tent": {"steps": 2},
     "tda": {},
 }
 

@@ -115,6 +115,19 @@ def test_soft_choice_weighs_windows_and_several_keeps_the_surest(source, videos)
     torch.testing.assert_close(sharp.logits, plain.logits)
 
 
+@pytest.mark.parametrize("settings", [{"choice": "soft", "temperature": 0.5}, {"choice": "several", "kept": 2}])
+def test_what_several_windows_say_is_weighed(settings, source, videos):
+    batch, method = videos(), built(source, steps=0, **settings)
+    with torch.no_grad():
+        seen, units = windows_by_hand(source, batch.features.class_token, 4), method.prompts.units()
+        weights = method.window_weights(seen, units)
+        expected = torch.stack([
+            sum(weight * own for weight, own in zip(each, source.classify(windows, units), strict=True))
+            for each, windows in zip(weights, seen, strict=True)
+        ])  # fmt: skip
+    torch.testing.assert_close(method.adapt(adapt.unlabelled(batch)).logits, expected)
+
+
 def test_texts_that_end_are_not_ended_again():
     assert sentences(["inner brow raiser", "a photo of a face in pain."]) == [
         "inner brow raiser.", "a photo of a face in pain.",

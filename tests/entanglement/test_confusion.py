@@ -264,6 +264,20 @@ def test_the_correlations_interval_mirrors_what_drawing_again_gives(noisy):
     assert found.high == pytest.approx(max(mirrored[1], found.value))
 
 
+def test_mantel_looks_to_both_sides_and_never_says_never():
+    random = np.random.default_rng(0)
+    labels, scores = np.repeat(np.arange(6), 5), random.normal(size=(30, 6))
+    distance = np.abs(np.subtract.outer(*2 * [np.arange(6.0)]))
+    one, other = (
+        entanglement.distance_correlation(scores, labels, each, Bootstrap(resamples=2), permutations=99)
+        for each in (distance, 9 - distance)
+    )
+    assert (other.value, other.p_value) == (pytest.approx(-one.value), one.p_value)
+    confused = entanglement.pair_confusion(scores, labels, Bootstrap(resamples=2)).value
+    equal = entanglement.distance_correlation(scores, labels, confused, Bootstrap(resamples=2), permutations=9)
+    assert (equal.value, equal.p_value) == (pytest.approx(1.0), 0.1)
+
+
 def test_mantel_keeps_its_level():
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(6), 5)

@@ -77,6 +77,14 @@ def test_tensors_and_arrays_are_alike(clusters):
     assert np.array_equal(one.value, other.value)
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_precision_is_taken(kind, clusters):
+    features, labels = clusters(np.eye(3), noise=0.3)
+    half = torch.tensor(features, dtype=kind)
+    found = entanglement.silhouette(half, labels).at()
+    assert found == entanglement.silhouette(half.float().numpy(), labels).at()
+
+
 @pytest.mark.parametrize(
     ("features", "labels", "message"),
     [

@@ -113,6 +113,17 @@ def test_silhouette_of_tight_clusters_is_one_and_of_one_cluster_nothing(clusters
     assert entanglement.silhouette(features, labels, FEW).at().value == pytest.approx(0.0, abs=0.05)
 
 
+def test_silhouette_equals_its_definition_on_cosine_distances(clusters):
+    features, labels = clusters(np.eye(4)[:3], noise=0.6)
+    apart = 1 - _unit(features) @ _unit(features).T
+    each = []
+    for place, label in enumerate(labels):
+        others = (labels == label) & (np.arange(len(labels)) != place)
+        own, near = apart[place, others].mean(), min(apart[place, labels == k].mean() for k in range(3) if k != label)
+        each.append((near - own) / max(near, own))
+    assert entanglement.silhouette(features, labels, FEW).at().value == pytest.approx(np.mean(each))
+
+
 def test_gap_between_opposite_poles_is_two(clusters):
     features, labels = clusters([[1, 0], [1, 0]])
     assert entanglement.modality_gap(features, [[-3.0, 0.0]], labels, FEW).at().value == pytest.approx(2.0)

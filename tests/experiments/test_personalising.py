@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from fer_core import adapt, clip, metrics_subjects, models
-from fer_core.experiments import trained
+from fer_core import adapt, clip, data, metrics_subjects, models
+from fer_core.experiments import personalising, trained
 from fer_core.faces import sets
+from fer_core.models.base import normalise
 
 UNTRAINED = {"backbone": "embedded:random", "data.limit": {"train": 12, "validation": 8, "test": 12}}
 
@@ -38,6 +39,33 @@ def test_a_record_tells_of_people_and_of_what_was_adapted(name, run):
         assert chosen["war"] == max(record.metrics["passes"]["war"])
     else:
         assert "passes" not in record.metrics
+
+
+def test_prompt_align_remembers_training_videos_and_is_scored_on_validation_people(run_with, monkeypatch):
+    remembered, met = [], []
+    method, meet = adapt.get("prompt-align"), personalising.meet
+    remember = method.remember
+
+    def keep(self, batches):
+        seen = list(batches)
+        remembered.extend(each.features.class_token for each in seen)
+        remember(self, seen)
+
+    def watch(*arguments, **options):
+        met.append(meet(*arguments, **options))
+        return met[-1]
+
+    monkeypatch.setattr(method, "remember", keep)
+    monkeypatch.setattr(personalising, "meet", watch)
+    record = run_with({**UNTRAINED, "data.limit": {"train": 10, "validation": 9, "test": 12}})("prompt-align-facs-pain")
+    tower = clip.load("embedded:random")
+    videos = data.open("facs-pain", "train", limit=10)
+    batch = data.Transform.of(tower)(videos.take(range(10)), 0, 0)
+    expected = normalise(tower.encode_image(batch.image).class_token)
+    assert (normalise(torch.cat(remembered)) - expected).abs().max() < 1e-4
+    said, people = met[1].predictions, data.open("facs-pain", "validation", limit=9).subjects
+    scored = metrics_subjects.by_subject(said.labels, said.logits, people, record.metrics["classes"])
+    assert record.metrics["validation"] == pytest.approx({name: scored.mean(name) for name in ("war", "uar", "f1")})
 
 
 def test_labels_of_the_test_split_change_no_prediction(run, monkeypatch):
