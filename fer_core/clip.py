@@ -40,8 +40,9 @@ def load(name: str, device: torch.device | str = "cpu", seed: int = 0) -> "Clip"
 
     Args:
         name: ``embedded`` for the model that ships with the project, else ``NAME:WEIGHTS``. NAME is ``embedded`` or a
-            plain ViT of open_clip; WEIGHTS is one of its pretrained tags, ``random``, or a file
-            (``.safetensors``, or a state dict saved by torch).
+            plain ViT of open_clip; WEIGHTS is one of its pretrained tags, ``random``, a file (``.safetensors``, or
+            a state dict saved by torch), or ``TAG@FILE``, a tag whose file was fetched by hand. A bare file does
+            not say how its model was trained: the activation is NAME's, pixels are normalised as OpenAI's.
         device: Where to put it.
         seed: What fixes random weights.
 

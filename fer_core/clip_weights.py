@@ -57,10 +57,10 @@ def names() -> list[str]:
     return ["embedded", *(name for name, config in configs.items() if config and _plain(config))]
 
 
-def _as_file(name: str, tag: str) -> Path | None:
-    """The local file that a tag stands for; None if it isn't one."""
+def _as_file(name: str, tag: str, surely: bool) -> Path | None:
+    """The local file that a tag stands for; None if it isn't one, and need not be."""
     path = Path(tag).expanduser()
-    if path.suffix not in SUFFIXES and path.name == tag:
+    if not surely and path.suffix not in SUFFIXES and path.name == tag:
         return None
     if not path.is_file() or path.suffix not in SUFFIXES:
         kinds = ", ".join(SUFFIXES)
@@ -69,8 +69,23 @@ def _as_file(name: str, tag: str) -> Path | None:
     return path
 
 
+def _fetched(name: str, tag: str) -> tuple[str, str]:
+    """TAG and FILE of a pretrained tag whose file was fetched by hand, ``TAG@FILE``; no tag where it is none."""
+    known, _, file = tag.partition("@")
+    tags = open_clip.list_pretrained_tags_by_model(name.removesuffix("-quickgelu"))
+    return (known, file) if file and known in tags else ("", tag)
+
+
+def portable(spec: str) -> str:
+    """A CLIP's name without the folder of its weights file, as records have it: what it is on every machine."""
+    name, colon, tag = spec.partition(":")
+    name = name.replace("/", "-")
+    known, file = _fetched(name, tag)
+    return f"{name}{colon}{known or Path(file).name}"
+
+
 def resolve(spec: str) -> Source:
-    """Finds what ``embedded``, ``NAME:TAG``, ``NAME:random`` or ``NAME:FILE`` stands for, downloading if need be.
+    """Finds what a name stands for, downloading if need be; the forms are those of :func:`fer_core.clip.load`.
 
     Raises:
         UserError: For an unknown name or tag, an architecture without a class token, a quick-GELU mismatch, a
@@ -96,14 +111,14 @@ def resolve(spec: str) -> Source:
     elif not tag:
         raise UserError(f"expected {name}:WEIGHTS, got no weights; add a pretrained tag, a file, or 'random'")
     elif tag != "random":
-        path = _as_file(name, tag)
-        if path:
-            tag = path.name  # records name the file and its hash, never a folder of one machine
-        else:
-            pixels = _pretrained(name, tag, bool(config.get("quick_gelu")))
-            path = _download(spec, name, pixels)
+        known, file = _fetched(name, tag)
+        path = _as_file(name, file, surely=bool(known))
+        if known or not path:
+            pixels = _pretrained(name, known or tag, bool(config.get("quick_gelu")))
+        if not path:
+            path = _download(spec, pixels)
     mean, std = pixels.get("mean", open_clip.OPENAI_DATASET_MEAN), pixels.get("std", open_clip.OPENAI_DATASET_STD)
-    return Source(f"{name}:{tag}" if tag else name, config, tuple(mean), tuple(std), path)
+    return Source(portable(spec), config, tuple(mean), tuple(std), path)
 
 
 def _pretrained(name: str, tag: str, quick_gelu: bool) -> dict[str, Any]:
@@ -124,14 +139,14 @@ def _pretrained(name: str, tag: str, quick_gelu: bool) -> dict[str, Any]:
     return entry
 
 
-def _download(spec: str, name: str, entry: dict[str, Any]) -> Path:
+def _download(spec: str, entry: dict[str, Any]) -> Path:
     """The weights file of a pretrained tag, from the local cache or the network."""
     try:
         return Path(open_clip.download_pretrained(entry))
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"expected to download the weights of {spec}, got {type(error).__name__}; connect to the network, or "
-            f"fetch the file elsewhere and pass {name}:FILE.safetensors"
+            f"fetch the file elsewhere and pass {spec}@FILE.safetensors"
         ) from error
 
 
@@ -156,14 +171,16 @@ def _fill(model: nn.Module, path: Path, name: str) -> None:
     except UNREADABLE as error:
         raise UserError(
             f"expected a state dict of tensors in {path.name}, but it could not be read ({type(error).__name__}); "
-            "fetch it again, or save it as safetensors"
+            "fetch it again, or save its state dict as safetensors"
         ) from error
     wanted = model.state_dict()
-    if "logit_scale" in state:
-        state["logit_scale"] = state["logit_scale"].reshape(wanted["logit_scale"].shape)
     for key, tensor in wanted.items():
         if key not in state:
             raise UserError(f"expected {key} of {name} in {path.name}, found none; pass weights of this architecture")
+        if odd := _odd(state[key]):
+            raise UserError(f"expected finite real numbers in {key} of {path.name}, got {odd}; save it again")
+        if key == "logit_scale" and state[key].numel() == 1:
+            state[key] = state[key].reshape(tensor.shape)
         if state[key].shape != tensor.shape:
             raise UserError(
                 f"expected {key} of shape {tuple(tensor.shape)} for {name}, got {tuple(state[key].shape)} in "
@@ -174,6 +191,15 @@ def _fill(model: nn.Module, path: Path, name: str) -> None:
             f"expected only {name}'s tensors in {path.name}, got {extra[0]} too; pass weights of this architecture"
         )
     model.load_state_dict(state)
+
+
+def _odd(value: Any) -> str | None:
+    """What a value of a state dict is that no weight is."""
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    if value.layout != torch.strided or not value.is_floating_point():
+        return f"{value.layout} {value.dtype}".removeprefix("torch.strided ")
+    return None if value.isfinite().all() else "some that are not finite"
 
 
 def fingerprint(state: dict[str, Tensor]) -> str:

@@ -97,6 +97,15 @@ def test_files_that_do_not_fit_are_told_in_one_line(clip, tmp_path):
     (tmp_path / "empty.pt").write_bytes(b"")
     torch.save({}, tmp_path / "nothing.pt")
     torch.save(torch.zeros(2), tmp_path / "tensor.pt")
+    scale = {
+        "float.pt": 4.6,
+        "two.pt": torch.ones(2),
+        "whole.pt": torch.tensor(5),
+        "complex.pt": torch.tensor(1 + 2j),
+        "nan.pt": torch.tensor(torch.nan),
+    }
+    for name, value in scale.items():
+        torch.save({**full, "logit_scale": value}, tmp_path / name)
     (tmp_path / "notes.txt").write_text("no weights")
     messages = {
         "0.safetensors": "expected visual.proj of embedded .* found none",
@@ -107,6 +116,11 @@ def test_files_that_do_not_fit_are_told_in_one_line(clip, tmp_path):
         "nothing.pt": "could not be read",
         "tensor.pt": "could not be read",
         "notes.txt": "a path that is none",
+        "float.pt": "expected finite real numbers in logit_scale of float.pt, got a float",
+        "two.pt": r"expected logit_scale of shape \(\) for embedded, got \(2,\)",
+        "whole.pt": r"got torch.int64; save it again",
+        "complex.pt": r"got torch.complex64",
+        "nan.pt": "got some that are not finite",
     }
     for file, message in messages.items():
         with pytest.raises(UserError, match=message) as error:
@@ -139,12 +153,31 @@ def test_a_pretrained_tag_is_downloaded_and_brings_its_pixel_statistics(monkeypa
     assert loaded.weights == clip_weights.fingerprint(weights)
 
 
+def test_a_tags_file_fetched_by_hand_is_loaded_as_the_tag(tmp_path):
+    weights = load("ViT-S-32:random", seed=4).model.state_dict()
+    file = tmp_path / "at@home.safetensors"
+    save_file(dict(weights), file)
+    tag = "ViT-L-14:laion2b_s32b_b82k"  # the one whose pixels are normalised in another way
+    source = clip_weights.resolve(f"{tag}@{file}")
+    assert (source.name, source.path) == (tag, file)
+    assert (source.mean, source.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert clip_weights.portable(f"{tag}@{file}") == tag
+    bare = clip_weights.resolve(f"ViT-L-14:{file}")
+    assert (bare.name, bare.mean) == ("ViT-L-14:at@home.safetensors", open_clip.OPENAI_DATASET_MEAN)
+    with pytest.raises(UserError, match="use ViT-B-16-quickgelu:openai"):  # the activation is the tag's, too
+        clip_weights.resolve(f"ViT-B-16:openai@{file}")
+    for absent in ("weights", str(tmp_path / "none.pt")):
+        with pytest.raises(UserError, match=r"expected a weights file .*, got a path where nothing is"):
+            clip_weights.resolve(f"{tag}@{absent}")
+
+
 def test_a_failed_download_says_what_to_do(monkeypatch):
     def fail(entry):
         raise FileNotFoundError("no network\nat all")
 
     monkeypatch.setattr(open_clip, "download_pretrained", fail)
-    with pytest.raises(UserError, match=r"got FileNotFoundError; connect .* pass ViT-B-32:FILE.safetensors") as error:
+    message = r"got FileNotFoundError; connect .* pass ViT-B-32:laion2b_s34b_b79k@FILE\.safetensors"
+    with pytest.raises(UserError, match=message) as error:
         load("ViT-B-32:laion2b_s34b_b79k")
     assert "\n" not in str(error.value)
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fer_core import adapt, atomic, clip, config, data, embedded, engine, hardware, models, records
+from fer_core import adapt, atomic, clip, clip_weights, config, data, embedded, engine, hardware, models, records
 from fer_core.errors import UserError
 from fer_core.experiments import measuring, opening, personalising, protocols, reusing, trained
 from fer_core.experiments.generality import generality
@@ -52,7 +52,7 @@ def resolve(settings: Settings) -> dict[str, Any]:
     return {
         "method": settings.method,
         "dataset": settings.dataset,
-        "backbone": _portable(settings.backbone),
+        "backbone": clip_weights.portable(settings.backbone),
         # What ships with the project can change under its name: records made with an older one are stale.
         "weights": _embedded_weights() if settings.backbone == "embedded" else None,
         "faces": sets.GENERATOR_VERSION
@@ -63,12 +63,6 @@ def resolve(settings: Settings) -> dict[str, Any]:
         "training": training,
         **further,
     }
-
-
-def _portable(backbone: str) -> str:
-    """A CLIP's name without the folder of its weights file, as ``Clip.name`` has it."""
-    name, colon, tag = backbone.partition(":")
-    return f"{name.replace('/', '-')}{colon}{Path(tag).name}"
 
 
 @lru_cache
