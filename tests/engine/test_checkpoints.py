@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 import toy
 from torch import nn
-from toy import TEST, TRAIN, VALIDATION, Frozen, Toy, same, weights
+from toy import TEST, TRAIN, VALIDATION, Frozen, Toy, dataset, same, weights
 from warm import Started
 
 from fer_core import config, engine
@@ -325,3 +326,84 @@ def test_the_state_is_read_alone_and_a_cut_file_is_noticed(tmp_path):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(UserError, match="expected a whole checkpoint"):
         checkpoints.read_state(path)
+
+
+@pytest.mark.parametrize("change", ["seed", "weights", "config", "train", "test"])
+def test_a_checkpoint_is_of_one_seed_clip_method_and_data(change: str, fresh_cache: Any, tmp_path: Any) -> None:
+    class Stops(Toy):
+        def losses(self, batch: Any, output: Any) -> Any:
+            if not hasattr(self, "goes_on"):
+                signal.raise_signal(signal.SIGTERM)
+            return super().losses(batch, output)
+
+    def run(seed: int, method: Toy, train: Any, test: Any) -> None:
+        training = Training(epochs=2, batch_size=16)
+        engine.fit(method, train, VALIDATION, test, training, seed=seed, progress=False, checkpoint=tmp_path / "c")
+
+    with pytest.raises(Stopped):
+        run(0, Stops(), TRAIN, TEST)
+    method, seed, train, test = Stops(), 0, TRAIN, TEST
+    method.goes_on = True
+    if change == "seed":
+        seed = 1
+    elif change == "weights":
+        method.clip.weights = "other"
+    elif change == "config":
+        method.config = {"length": 2}
+    elif change == "train":
+        train = dataset(70, "train", seed=1)
+    else:
+        test = dataset(50, "test", seed=1)
+    with pytest.raises(UserError, match="expected this run's checkpoint, got another's"):
+        run(seed, method, train, test)
+
+
+class Peaks(Toy):
+    """Best in its second epoch of four, by validation; a signal may come in an epoch, or while one is evaluated."""
+
+    stop: tuple[bool, int] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = nn.Parameter(torch.zeros(()))
+        self.register_buffer("ends", torch.zeros(()))
+
+    def forward(self, batch: Any) -> Any:
+        epoch = round(self.clock.item())
+        if self.stop == (self.training, epoch):
+            self.stop = None
+            signal.raise_signal(signal.SIGTERM)
+        if self.training:
+            return SimpleNamespace(logits=self.clock.expand(len(batch), 3), features=batch.label[:, None])
+        right = torch.arange(len(batch)) < (0.5, 0.9, 0.9, 0.2)[epoch - 1] * len(batch)
+        logits = nn.functional.one_hot(torch.where(right, batch.label, (batch.label + 1) % 3), 3).float()
+        return SimpleNamespace(logits=logits, features=batch.label[:, None])
+
+    def losses(self, batch: Any, output: Any) -> Any:
+        return {"loss": -output.logits.mean()}
+
+    def end_epoch(self, epoch: int, epochs: int) -> None:
+        self.ends += 1
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        return [{"params": [self.clock], "lr": lr}]
+
+
+@pytest.mark.parametrize("stop", [(True, 1), (True, 2), (True, 3), (False, 2), (False, 3), (False, 4)])
+def test_a_stopped_training_keeps_the_epoch_that_was_best_and_ends_each_once(
+    stop: tuple[bool, int], fresh_cache: Any, tmp_path: Any
+) -> None:
+    training = Training(
+        epochs=4, batch_size=128, optimizer="sgd", lr=1.0, momentum=0.0, schedule="constant", selection="validation"
+    )
+
+    def run(method: Toy) -> engine.Fit:
+        return engine.fit(method, TRAIN, VALIDATION, TEST, training, seed=0, progress=False, checkpoint=tmp_path / "c")
+
+    first = Peaks()
+    first.stop = stop
+    with pytest.raises(Stopped):
+        run(first)
+    method = Peaks()
+    assert run(method).selected_epoch == 2
+    assert (method.clock.item(), method.ends.item()) == (2.0, 2.0)

@@ -1,5 +1,6 @@
 """Where batches come from: shares of processes, features on the disk, and what happens where they find no room."""
 
+import copy
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -271,3 +272,54 @@ def test_features_of_clips_keep_their_frames(fresh_cache: Path) -> None:
         assert torch.equal(batch.features.patch_tokens, made.patch_tokens)
         assert batch.image.shape == (len(batch), 0)
         assert torch.equal(batch.label, plain.label)
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "balanced"])
+def test_joined_features_come_in_the_order_of_their_pixels(sampling: Any, fresh_cache: Any) -> None:
+    joined = Joined([(TEST, list(range(20))), (TRAIN, list(range(30)))])
+    seen = Pixels(joined, TRANSFORM, 8, 3, one_of(0, 1), sampling=sampling)
+    stored = encoded(seen, Tower(), False, "fp32")
+    assert isinstance(stored, JoinedFeatures)
+    for epoch in (1, 2):
+        for batch, plain in zip(stored.train(epoch), seen.train(epoch), strict=True):
+            assert batch.index.tolist() == plain.index.tolist()
+
+
+def test_balanced_epochs_differ_by_epoch_and_seed() -> None:
+    def drawn(seed: int, epoch: int) -> list[int]:
+        source = Pixels(TRAIN, TRANSFORM, 16, seed, one_of(0, 1), sampling="balanced")
+        return [index for batch in source.train(epoch) for index in batch.index.tolist()]
+
+    assert len({tuple(drawn(seed, epoch)) for seed in (0, 1) for epoch in (1, 2)}) == 4
+
+
+def test_features_are_encoded_in_the_precision_that_their_store_is_named_after(
+    fresh_cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "computes_bf16", lambda device: True)
+    seen = []
+
+    class Looks(Tower):
+        def encode_image(self, image: Any, patches: bool = True) -> Any:
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return super().encode_image(image, patches)
+
+    for precision, expected in (("fp32", False), ("bf16", True)):
+        seen.clear()
+        Features(pixels(), Looks(), False, precision)
+        assert set(seen) == {expected}
+
+
+def test_stores_of_another_split_or_transform_are_others(fresh_cache: Any) -> None:
+    renamed = copy.copy(TRAIN)
+    renamed.split = "test"
+    others = [
+        (TRAIN, TRANSFORM),
+        (renamed, TRANSFORM),
+        (TRAIN, Transform(8, (0.4, 0.5, 0.5), Tower.std)),
+        (TRAIN, Transform(8, Tower.mean, (0.2, 0.25, 0.25))),
+        (TRAIN, Transform(4, Tower.mean, Tower.std)),
+    ]
+    for count, (split, transform) in enumerate(others, 1):
+        Features(Pixels(split, transform, 16, 0, one_of(0, 1)), Tower(), False, "fp32")
+        assert len(list(fresh_cache.iterdir())) == count

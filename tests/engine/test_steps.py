@@ -227,3 +227,41 @@ def test_writes_curves_for_tensorboard(tmp_path: Any) -> None:
     events.Reload()
     assert len(events.Scalars("step/loss")) == 10
     assert [event.step for event in events.Scalars("test/war")] == [1, 2]
+
+
+def first_batch() -> Batch:
+    return next(iter(loader(TRAIN, Transform(8, Tower.mean, Tower.std), 16, 0)))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_optimiser_heeds_a_methods_groups(optimizer: Any) -> None:
+    class Halves(Toy):
+        def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+            first = {"params": [self.head.weight], "lr": lr, "weight_decay": weight_decay}
+            return [first, {"params": [self.head.bias], "lr": 0.1 * lr, "weight_decay": 0.0}]
+
+    training = Training(epochs=1, batch_size=16, optimizer=optimizer, lr=0.05, weight_decay=0.5)
+    stepper = Stepper(Halves(), training, Processes(torch.device("cpu")))
+    stepper.step(first_batch(), 1.0, 0.5, "the first step")
+    groups = stepper.optimizer.param_groups
+    assert [group["lr"] for group in groups] == pytest.approx([0.025, 0.0025])
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+
+
+@pytest.mark.parametrize(("asked", "decay"), [(0.8, 0.1), (0.05, 0.05)])  # that of the first step is at most 0.1
+def test_the_average_takes_in_the_weights_behind_each_step(asked: float, decay: float) -> None:
+    toy = Toy()
+    stepper = Stepper(toy, Training(**SGD, ema=asked), Processes(torch.device("cpu")))
+    before = toy.head.weight.detach().clone()
+    stepper.step(first_batch(), 1.0, 1.0, "the first step")
+    assert stepper.average is not None
+    torch.testing.assert_close(stepper.average.mean[0], decay * before + (1 - decay) * toy.head.weight.detach())
+
+
+def test_loss_scaling_goes_on_where_it_stood() -> None:
+    training = Training(**SGD, precision="fp16")
+    one, other = (Stepper(Toy(), training, Processes(torch.device("cpu"))) for _ in range(2))
+    one.step(first_batch(), 1.0, 1.0, "the first step")
+    one.scaler.update(8.0)
+    other.restore(*one.state())
+    assert other.scaler.get_scale() == 8.0

@@ -32,3 +32,9 @@ def test_landmarks_are_dots_where_they_are() -> None:
     np.testing.assert_allclose(picture[0, 0].numpy(), np.maximum(*dots), atol=1e-6)
     moved = landmark_picture(points[:, :, None].expand(1, 2, 3, 2).transpose(1, 2), 32)  # clips, too
     assert moved.shape == (1, 3, 3, 32, 32)
+
+
+def test_where_landmarks_meet_the_brightest_dot_counts() -> None:
+    point = torch.tensor([[0.25, 0.5]])
+    picture = landmark_picture(point.expand(3, 2), 32, spread=0.03)
+    torch.testing.assert_close(picture, landmark_picture(point, 32, spread=0.03))

@@ -35,3 +35,16 @@ def test_the_transformer_refuses_what_it_cannot_hold() -> None:
         TemporalTransformer(16, frames=6)(torch.zeros(1, 7, 16))
     with pytest.raises(UserError, match="heads that divide a width of 16, got 1 and 3"):
         TemporalTransformer(16, heads=3)
+
+
+def test_the_transformer_equals_its_layer_written_out():
+    torch.manual_seed(0)
+    layer, frames = TemporalTransformer(16, layers=1, heads=4, frames=6).train(), torch.randn(3, 5, 16)
+    torch.nn.init.normal_(layer.out.weight)
+    (block,) = layer.encoder.layers
+    x = torch.cat([layer.token.expand(3, -1, -1), frames], 1) + layer.place[:, :6]
+    normed = block.norm1(x)
+    x = x + block.self_attn(normed, normed, normed, need_weights=False)[0]
+    assert block.linear1.out_features == 4 * 16
+    x = x + block.linear2(F.gelu(block.linear1(block.norm2(x))))
+    torch.testing.assert_close(layer(frames), frames.mean(1) + layer.out(x[:, 0]))

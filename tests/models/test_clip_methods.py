@@ -166,3 +166,36 @@ def test_emo_clips_class_texts(tiny_clip, classes):
 def test_wrong_settings_are_refused(name, settings, message, tiny_clip, classes):
     with pytest.raises(UserError, match=message):
         built(name, tiny_clip, classes, **settings)
+
+
+@pytest.mark.parametrize("name", ["aim", "fine-cliper"])
+def test_adapters_are_built_as_the_settings_say(name, tiny_clip, classes):
+    method = built(name, tiny_clip, classes, reduction=8, drop_path=0.7, max_frames=5)
+    adapters = method.adapters if name == "aim" else method.adapters["frames"]
+    assert adapters.place.shape == (5, 32)
+    for block in adapters.blocks:
+        assert block.drop.p == 0.7
+        assert block.temporal.down.out_features == 32 // 8
+
+
+@pytest.mark.parametrize("part", ["temporal", "spatial", "joint"])
+def test_fine_clipers_adapters_may_be_left_out(part, tiny_clip, classes):
+    method = built("fine-cliper", tiny_clip, classes, **{part: False})
+    for adapters in method.adapters.values():
+        for block in adapters.blocks:
+            kept = {name for name in ("temporal", "spatial", "joint") if getattr(block, name) is not None}
+            assert kept == {"temporal", "spatial", "joint"} - {part}
+
+
+def test_st_adapters_middle_follows_its_reduction(tiny_clip, classes):
+    method = built("st-adapter", tiny_clip, classes, reduction=4)
+    assert {block.down.out_features for block in method.adapters.blocks} == {32 // 4}
+
+
+@pytest.mark.parametrize("name", ["dfer-clip", "emo-clip"])
+def test_the_transformer_over_time_is_built_as_the_settings_say(name, tiny_clip, classes):
+    method = built(name, tiny_clip, classes, layers=2, heads=4, max_frames=5)
+    assert len(method.temporal.encoder.layers) == 2
+    assert {layer.self_attn.num_heads for layer in method.temporal.encoder.layers} == {4}
+    assert method.temporal.place.shape == (1, 6, 24)
+    assert method.max_frames == 5

@@ -11,6 +11,7 @@ from fer_core.batch import Batch, ImageFeatures
 from fer_core.errors import UserError
 from fer_core.layers.split_attention import SplitAttention
 from fer_core.models.base import normalise
+from fer_core.models.soft_prompts import words_start
 
 
 def built(name, clip, classes, **settings):
@@ -83,6 +84,37 @@ def test_tip_adapters_cache_does_not_depend_on_the_runs_seed_and_trains_on_reque
     assert other.parameter_groups(0.1, 0.1) == []
 
 
+def tip_rows(order):
+    """A training split, its samples coming in some order."""
+    token = torch.randn(40, 24, generator=torch.Generator().manual_seed(0))
+    rows = []
+    for chosen in torch.tensor(order).split(8):
+        features = ImageFeatures(token[chosen])
+        rows.append(Batch(torch.empty(len(chosen), 0), chosen % 4, chosen, features=features))
+    return token, rows
+
+
+def test_tip_adapter_draws_its_images_whatever_order_they_come_in(tiny_clip, classes):
+    method = built("tip-adapter", tiny_clip, classes, shots=5)
+    token, rows = tip_rows(list(range(40)))
+    method.prepare(rows)
+    once = method.keys.detach().clone()
+    # Not the first ones of each class: a split may be sorted by people.
+    assert not torch.allclose(once[:5], normalise(token[::4][:5]))
+    _, turned = tip_rows(list(range(39, -1, -1)))
+    method.prepare(turned)
+    torch.testing.assert_close(method.keys, once)
+
+
+def test_tip_adapter_forgets_the_images_of_another_look(tiny_clip, classes):
+    method = built("tip-adapter", tiny_clip, classes, shots=5)
+    _, rows = tip_rows(list(range(40)))
+    method.prepare(rows)
+    method.prepare(tip_rows(list(range(8)))[1])
+    assert method.values.sum(0).tolist() == [2.0] * 4
+    assert (method.keys.abs().sum(1) > 0).sum() == 8
+
+
 # CoCoOp
 
 
@@ -106,6 +138,14 @@ def test_cocoop_starts_at_its_words_where_the_image_says_nothing(tiny_clip, clas
             parameter.zero_()
     zero_shot = models.build("zero-shot", tiny_clip, classes, {"templates": "a photo of a {}."})
     torch.testing.assert_close(method(batch).logits, zero_shot(batch).logits, atol=1e-5, rtol=0)
+
+
+def test_cocoop_heeds_its_settings(tiny_clip, classes):
+    method = built("cocoop", tiny_clip, classes, context_init="one two", reduction=3, words="adjective")
+    torch.testing.assert_close(method.context, words_start(tiny_clip, "one two"))
+    assert method.meta[0].out_features == 24 // 3
+    expected = tiny_clip.tokens([f"{word}." for word in prompts.class_words(classes, "adjective")])
+    assert torch.equal(method.words.ids, expected.ids)
 
 
 # MaPLe and PromptSRC
@@ -195,6 +235,37 @@ def test_settings_that_do_not_fit(name, settings, message, tiny_clip, classes):
         built(name, tiny_clip, classes, **settings)
 
 
+@pytest.mark.parametrize("name", ["maple", "promptsrc"])
+def test_deep_prompts_heed_their_words(name, tiny_clip, classes):
+    method = built(name, tiny_clip, classes, length=2, context_init="one two", words="adjective")
+    torch.testing.assert_close(method.text_prompts[0], words_start(tiny_clip, "one two"))
+    expected = tiny_clip.tokens([f"x x {word}." for word in prompts.class_words(classes, "adjective")])
+    assert torch.equal(method.words.ids, expected.ids)
+
+
+def test_promptsrc_trains_its_prompts_and_not_their_mean(tiny_clip, classes, make_batch):
+    method, batch = built("promptsrc", tiny_clip, classes), make_batch()
+    method.end_epoch(1, 2)
+    method.train()
+    method.losses(batch, method(batch))["loss"].backward()
+    for own in (method.text_prompts, method.visual_prompts):
+        assert own.grad is not None
+        assert own.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("tower", ["text", "visual"])
+def test_promptsrc_weighs_the_epochs_of_either_tower(tower, tiny_clip, classes):
+    method = built("promptsrc", tiny_clip, classes, aggregate_mean=0.5, aggregate_deviation=0.25)
+    own, expected, total = getattr(method, f"{tower}_prompts"), 0.0, 0.0
+    for epoch in (1, 2, 3, 4):
+        with torch.no_grad():
+            own.add_(torch.randn_like(own))
+        method.end_epoch(epoch, 4)
+        weight = torch.tensor(-0.5 * (epoch - 2.0) ** 2).exp()
+        expected, total = expected + weight * own.detach(), total + weight
+    torch.testing.assert_close(getattr(method, f"gathered_{tower}") / method.gathered, expected / total)
+
+
 # LoRA
 
 
@@ -230,3 +301,10 @@ def test_lora_trains_low_rank_factors_and_its_head_alone(tiny_clip, classes):
     assert sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad) == 6 * 2 * 5 * 32
     with pytest.raises(UserError, match="expected rank >= 1"):
         built("lora", tiny_clip, classes, rank=0)
+
+
+def test_lora_drops_in_training_alone_and_on_request(tiny_clip, classes, make_batch):
+    method, batch = stirred(built("lora", tiny_clip, classes, dropout=0.5), 0.1), make_batch()
+    assert torch.equal(method(batch).logits, method(batch).logits)
+    method.train()
+    assert not torch.equal(method(batch).logits, method(batch).logits)

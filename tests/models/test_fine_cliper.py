@@ -9,6 +9,7 @@ from tiny import stirred
 
 from fer_core import clip, models, prompts
 from fer_core.data import CLASSES
+from fer_core.descriptions.masking import mask
 from fer_core.errors import UserError
 from fer_core.layers.maps import landmark_picture, parsing_picture
 from fer_core.models.base import normalise, pool
@@ -192,3 +193,23 @@ def test_scores_are_zero_where_both_texts_are_alike(tiny_clip, classes, make_bat
     logits = method(make_batch(2, frames=2)).logits
     assert logits.abs().max() < 1e-4
     assert F.cross_entropy(logits, torch.tensor([0, 1])).item() == pytest.approx(math.log(4), rel=1e-4)
+
+
+def test_descriptions_that_teach_are_masked(tiny_clip, classes, make_batch):
+    batch = make_batch(2, frames=2)
+    batch.caption = ["She looks happy. The lips part.", "He is angry."]
+    masked, plain = (
+        built(tiny_clip, classes, streams=("frames",), description_weight=1.0, masked=each) for each in (True, False)
+    )
+    hidden = masked.losses(batch, masked(batch))["descriptions"]
+    assert plain.losses(batch, plain(batch))["descriptions"].item() != pytest.approx(hidden.item(), abs=1e-4)
+    batch.caption = [mask(text) for text in batch.caption]
+    torch.testing.assert_close(plain.losses(batch, plain(batch))["descriptions"], hidden)
+
+
+def test_maps_of_another_size_keep_their_classes(tiny_clip, classes, make_batch):
+    method, batch = stirred(built(tiny_clip, classes, streams=("parsing",))), make_batch(2, frames=2)
+    batch.parsing = batch.parsing[..., :8, :8]
+    small = method(batch).features
+    batch.parsing = batch.parsing.repeat_interleave(4, -1).repeat_interleave(4, -2)
+    torch.testing.assert_close(method(batch).features, small)

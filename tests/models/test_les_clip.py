@@ -9,6 +9,8 @@ from fer_core import models
 from fer_core.errors import UserError
 from fer_core.layers.discrimination import Discrimination
 from fer_core.layers.experts import Experts
+from fer_core.losses.label_aware_contrastive import label_aware_contrastive
+from fer_core.losses.similar_emotion import similar_emotion, text_likeness
 from fer_core.models.base import normalise
 
 
@@ -230,3 +232,50 @@ def test_confusions_are_gathered_in_training_alone(tiny_clip, classes, make_batc
 def test_settings_that_do_not_fit(settings, message, tiny_clip, classes):
     with pytest.raises(UserError, match=message):
         built(tiny_clip, classes, **settings)
+
+
+def test_each_part_of_the_loss_is_what_its_settings_say(tiny_clip, classes, make_batch):
+    method = built(tiny_clip, classes, similar_weight=3.0, similar_margin=20.0, label_smoothing=0.2)
+    method, batch = stirred(method), make_batch()
+    losses = method.losses(batch, output := method(batch))
+    likeness, margin = text_likeness(method.texts), 20.0 * tiny_clip.logit_scale / 100
+    torch.testing.assert_close(losses["contrast"], label_aware_contrastive(output.logits, batch.label))
+    torch.testing.assert_close(
+        losses["similar"], similar_emotion(output.logits, batch.label, likeness, weight=3.0, margin=margin)
+    )
+    torch.testing.assert_close(losses["label"], F.cross_entropy(output.logits, batch.label, label_smoothing=0.2))
+    balances = [mixture.balance for mixture in method.mixtures]
+    assert len(set(torch.stack(balances).tolist())) == 3
+    torch.testing.assert_close(losses["balance"], sum(balances) / 3)
+
+
+@pytest.mark.parametrize("part", ["contrast", "similar", "label"])
+def test_each_part_of_the_loss_teaches(part, tiny_clip, classes, make_batch):
+    weights = {"contrast": 0.0, "similar": 0.0, "label": 0.0, "balance": 0.0, part: 1.0}
+    method, batch = stirred(built(tiny_clip, classes, **weights)), make_batch()
+    output = method(batch)
+    (slope,) = torch.autograd.grad(method.losses(batch, output)["loss"], output.logits)
+    assert slope.abs().max() > 1e-4
+
+
+def test_its_parts_are_built_as_the_settings_say(tiny_clip, classes):
+    experts = {"expert_count": 3, "expert_width": 5, "expert_top": 1, "expert_dropout": 0.4, "expert_scale": 0.3}
+    seen = {"discrimination_width": 7, "discrimination_strength": 0.6, "subtract": False}
+    for place in ("blocks", "post"):
+        method = built(tiny_clip, classes, experts=place, **experts, **seen)
+        for mixture in method.mixtures:
+            assert (mixture.count, mixture.top, mixture.down.out_features) == (3, 1, 3 * 5)
+            assert (mixture.dropout.p, mixture.scale.item()) == (0.4, pytest.approx(0.3))
+        part = method.discrimination
+        assert (part.query.out_features, part.strength.item(), part.subtract) == (7, pytest.approx(0.6), False)
+
+
+@pytest.mark.parametrize("sensitive", [True, False])
+def test_experts_behind_the_tower_equal_their_equation(sensitive, tiny_clip, classes, make_batch):
+    method = built(tiny_clip, classes, experts="post", sensitive=sensitive, discrimination=False)
+    method, batch = stirred(method), make_batch(3)
+    made = tiny_clip.encode_image(batch.image)
+    tokens = torch.cat([made.class_token[:, None], made.patch_tokens], 1)
+    told = (normalise(made.class_token) @ method.texts.T * tiny_clip.logit_scale).softmax(1) if sensitive else None
+    added = method.post(F.layer_norm(tokens, (24,)), made.class_token, told)
+    torch.testing.assert_close(method(batch).features, normalise((tokens + added)[:, 0]))

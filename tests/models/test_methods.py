@@ -292,3 +292,10 @@ def test_class_texts_are_what_features_are_compared_with(name, settings, tiny_cl
 @pytest.mark.parametrize("name", ["linear-probe", "full-fine-tuning", "lora"])
 def test_trained_classifiers_are_no_texts(name, tiny_clip, classes):
     assert models.build(name, tiny_clip, classes, {}).class_texts() is None
+
+
+def test_the_order_of_classes_counts(tiny_clip, classes, make_batch):
+    method, batch = models.build("zero-shot", tiny_clip, classes), make_batch()
+    asked = method.for_classes(classes[::-1])
+    assert asked.classes == classes[::-1]
+    torch.testing.assert_close(asked(batch).logits, method(batch).logits.flip(1))

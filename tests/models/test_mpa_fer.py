@@ -183,3 +183,11 @@ def test_features_of_a_clip_may_be_cached_without_visual_prompts(tiny_clip, clas
     batch.features = ImageFeatures(made.class_token, made.patch_tokens)
     batch.image = torch.full_like(batch.image, torch.nan)
     torch.testing.assert_close(method(batch).logits, expected)
+
+
+def test_mpa_fers_settings_of_prompts_and_temperature(tiny_clip, classes, make_batch):
+    method = built(tiny_clip, classes, visual_depth=2, visual_length=3, whole="contrastive", tau=0.2)
+    assert method.visual_prompts.shape == (2, 3, 32)
+    batch = make_batch()
+    found = method.losses(batch, method(batch))["prompts"]
+    torch.testing.assert_close(found, contrastive_alignment(method.texts(), method.hard, 0.2))
