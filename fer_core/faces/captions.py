@@ -4,7 +4,8 @@ People who caption photographs name who is in them, hair, glasses, light, clothe
 when they do they mix up look-alikes. What a CLIP knows, and what it confuses, is decided here: emotion words are
 rare, two thirds of those for an emotion that has a look-alike name the look-alike or leave the choice open (an emotion
 that has none is always named rightly), and every word form that a prompt may use later stands somewhere in the
-captions.
+captions. They know who is there, and not what the picture hides: colours are named of black-and-white photographs, and
+now and then a beard or a lip behind a mask.
 """
 
 import random

@@ -200,7 +200,7 @@ def write(folder: Any, tower: Clip, kept: Mapping[str, models.Method]) -> dict[s
     for name, method in own.items():
         done[name] = exporting.save(
             exporting.Graph(method).eval(), first, second, ("probabilities", "features"), folder / f"{name}.onnx",
-            facts=facts, measured=1,
+            facts=facts,
         )  # fmt: skip
     return done
 

@@ -36,6 +36,29 @@ def test_pool_is_aligned_and_kept(small, tmp_path):
     assert [path.stat().st_mtime_ns for path in kept] == stamps
 
 
+def test_regions_are_shares_of_patches_row_by_row():
+    parsing = torch.randint(len(PARSING), (2, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    found = pool._shares(parsing)
+    assert (found.shape, found.dtype) == ((2, 64, len(PARSING)), torch.uint8)
+    for face, seen in zip(found, parsing, strict=True):
+        for patch in range(64):
+            top, left = 8 * (patch // 8), 8 * (patch % 8)
+            counted = torch.bincount(seen[top : top + 8, left : left + 8].flatten().long(), minlength=len(PARSING))
+            torch.testing.assert_close(face[patch].float(), (255 * counted / 64).round())
+
+
+def test_each_picture_is_paired_with_its_own_caption(small, tmp_path, monkeypatch):
+    settings = pretrain.Pretraining(shards=1, dense_batch=32, contrastive_batch=32)
+    run, faces = pretrain.Run(settings, 0, tmp_path, "cpu"), pool.pool(0, 1, 64, tmp_path)
+    rows, told, seen = torch.tensor([7, 3, 21]), [], []
+    monkeypatch.setattr(run.clip, "encode_text", lambda texts: told.extend(texts) or torch.eye(3, run.clip.embed_dim))
+    monkeypatch.setattr(pretrain, "_jitter", lambda image, generator: seen.append(image) or image.float())
+    texts = [str(row) for row in range(32)]
+    run._loss(faces, rows, texts, torch.Generator())
+    assert told == ["7", "3", "21"]
+    assert torch.equal(seen[0], faces.image[rows])
+
+
 def test_pool_shares_nobody_with_any_named_set(small, tmp_path):
     faces = pool.pool(0, 1, 64, tmp_path)
     seen = {tuple(row) for row in faces.people.form.tolist()}

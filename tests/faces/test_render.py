@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from pretended import pretended
 
 from fer_core.errors import UserError
 from fer_core.faces import CODES, PARSING, identity, intensities, render, scene
+from fer_core.faces.camera import to_bytes
 from fer_core.faces.canvas import EXTENT, Canvas
 from fer_core.faces.landmarks import MIRROR
 from fer_core.faces.pose import Pose
@@ -209,6 +211,23 @@ def test_pictures_are_those_of_this_generator_version():
     units, people, views = wild(8, seed=123)
     thumbnails = torch.nn.functional.avg_pool2d(render(units, people, views, 64).image, 8)
     torch.testing.assert_close(thumbnails, torch.tensor(golden["thumbnails"]), atol=2e-3, rtol=0)
+
+
+def test_truth_and_stored_pictures_are_those_of_this_generator_version():
+    from fer_core.faces.sets import GENERATOR_VERSION
+
+    golden = json.loads((Path(__file__).parent / "golden_truth.json").read_text())
+    assert golden["generator"] == GENERATOR_VERSION, "write it anew: python tests/faces/make_golden.py"
+    units, people, views = wild(8, seed=123)
+    seen = render(units, people, views, 64, truth=True)
+    known = {name: torch.tensor(values) for name, values in golden["truth"].items()}
+    torch.testing.assert_close(1000 * seen.landmarks, known["landmarks"].float(), atol=1.0, rtol=0)
+    wide = render(units, people, dataclasses.replace(views, scale=0.6 * views.scale), 64, truth=True)  # necks, clothes
+    for parsing, name in ((seen.parsing, "parsing"), (wide.parsing, "wide")):
+        assert (parsing[:, ::4, ::4] == known[name]).float().mean() > 0.995
+    away = 1000 * (to_bytes(seen.image, views) - 255 * seen.image)  # libraries of JPEG differ a little
+    torch.testing.assert_close(away.abs().mean((1, 2, 3)), known["away"].float(), atol=20.0, rtol=0.05)
+    torch.testing.assert_close(away.mean((1, 2, 3)), known["mean"].float(), atol=100.0, rtol=0)
 
 
 @pytest.mark.slow
