@@ -153,7 +153,7 @@ def test_a_graph_that_says_something_else_is_not_written(tmp_path, monkeypatch):
         return graph
 
     monkeypatch.setattr(exporting, "_folded", disturbed)
-    with pytest.raises(UserError, match=r"expected probabilities within 0\.0001 of PyTorch's"):
+    with pytest.raises(UserError, match=r"expected probabilities, features within 0\.0001 of PyTorch's"):
         exporting.export(built("zero-shot"), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 
