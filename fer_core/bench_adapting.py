@@ -179,9 +179,11 @@ def _plain_tpt(source: ClipAu, videos: Tensor, options: Options) -> Tensor:
     def seen(of: Sequence[Tensor] | Tensor) -> Tensor:
         return source.video(torch.stack([_frame_by_frame(source.clip, view) for view in of]))
 
+    best = None
     for _ in range(config.steps):
         logits = source.classify(seen(views).detach(), _full_texts(method, context))
-        best = entropy(logits.detach()).topk(max(1, int(config.selected * config.views)), largest=False).indices
+        if best is None:
+            best = entropy(logits.detach()).topk(max(1, int(config.selected * config.views)), largest=False).indices
         optimizer.zero_grad()
         marginal_entropy(logits[best]).backward()
         optimizer.step()
