@@ -10,8 +10,9 @@ weights stay frozen::
     logits_i  = cos(g(t_i), f) / tau
 
 Paper: J = 9, P = 2, the first text prompts from the words "a photo of a", the others from N(0, 0.02^2). Our reading:
-with P = 2 the first two of those words' tokens; class names as nouns with a full stop. Clips: the mean of their frames'
-features.
+with P = 2 the first two of those words' tokens; class names as nouns with a full stop. Other than in the authors' code,
+the image tower's prompts are dropped behind block J, and the first ones do not pass the norm before the blocks. Clips:
+the mean of their frames' features.
 """
 
 from collections.abc import Sequence

@@ -12,7 +12,10 @@ Khattak et al. 2023, "Self-regulating Prompts: Foundational Model Adaptation wit
 The prompts that are used in the end are a Gaussian-weighted mean of those at the ends of all epochs (equation 6; mean
 and deviation are shares of the number of epochs). Paper: J = 9, T = 4, from "a photo of a"; 20 epochs with mean 15 and
 deviation 1 for base-to-new, 50 with 45 and 5 for few shots. Absolute differences are means over all values, as in the
-authors' code. Our reading: the ensemble is this project's templates. Clips: the mean of their frames' features.
+authors' code. Our reading: the ensemble is this project's templates. Other than in that code, L_log is a mean over
+samples of the divergence from the prompted predictions (theirs: from the frozen ones, over classes too), and the image
+tower's prompts are dropped behind block J and do not pass the norm before the blocks. Clips: the mean of their frames'
+features.
 """
 
 import math
