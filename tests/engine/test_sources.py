@@ -17,7 +17,7 @@ from fer_core.batch import Batch, ImageFeatures
 from fer_core.data import Joined, MemoryDataset, Transform, cache, order
 from fer_core.data.sampling import Sampling
 from fer_core.engine import Processes, Training, sources
-from fer_core.engine.sources import Features, JoinedFeatures, Pixels, encoded
+from fer_core.engine.sources import Features, FrameFeatures, JoinedFeatures, Pixels, encoded
 from fer_core.errors import NoRoomError, UserError
 
 TRANSFORM = Transform(8, Tower.mean, Tower.std)
@@ -272,6 +272,22 @@ def test_features_of_clips_keep_their_frames(fresh_cache: Path) -> None:
         assert torch.equal(batch.features.patch_tokens, made.patch_tokens)
         assert batch.image.shape == (len(batch), 0)
         assert torch.equal(batch.label, plain.label)
+
+
+def test_all_frames_of_clips_are_another_store_than_those_shown(fresh_cache: Path) -> None:
+    class Drawn(MemoryDataset):
+        def length(self, position: int) -> int:
+            return 4
+
+        def every_frame(self, position: int) -> torch.Tensor:
+            return torch.from_numpy(image[position])
+
+    image = np.random.default_rng(0).integers(0, 256, (6, 4, 3, 8, 8), dtype=np.uint8)
+    clips = Drawn("clips", "train", ("a", "b"), {"image": image, "label": np.arange(6) % 2}, "f", "")
+    source = Pixels(clips, TRANSFORM, 4, 0, one_of(0, 1))
+    Features(source, Frames(), False, "fp32")
+    FrameFeatures(source, Frames(), False, "fp32")
+    assert len(list(fresh_cache.iterdir())) == 2
 
 
 @pytest.mark.parametrize("sampling", ["shuffle", "balanced"])
