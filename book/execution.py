@@ -156,7 +156,8 @@ def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for child in children:
-                _kill_kernels(child.pid)  # one that nbclient asks to end may print a traceback on its way
+                if child.pid is not None:  # psutil takes none for this process itself
+                    _kill_kernels(child.pid)  # one that nbclient asks to end may print a traceback on its way
                 child.terminate()
             end = time.monotonic() + _FAREWELL
             for child in children:
