@@ -163,8 +163,7 @@ def save(
         stage: Called with what begins, as the longest stage may take minutes.
 
     Returns:
-        ``path``, ``bytes`` and ``difference``, the largest of an answer to PyTorch's, relative to the largest value of
-        that answer where it is above 1.
+        ``path``, ``bytes`` and ``difference``, the largest of an answer to PyTorch's.
 
     Raises:
         UserError: If the packages for it are missing or torch is older than 2.9, the module refuses the arguments or
@@ -187,10 +186,7 @@ def save(
     wanted = [each.numpy() for each in (made if isinstance(made, tuple) else (made,))]
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     said = session.run(list(outputs), {name: value.numpy() for name, value in tried.items()})
-    difference = max(
-        float(np.abs(one - other).max() / max(1.0, np.abs(other).max()))
-        for one, other in zip(said, wanted, strict=True)
-    )
+    difference = max(float(np.abs(one - other).max()) for one, other in zip(said, wanted, strict=True))
     most = TOLERANCE_OF_HALF if half else TOLERANCE
     if not difference <= most:
         raise UserError(
