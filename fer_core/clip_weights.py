@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,14 +141,25 @@ def _pretrained(name: str, tag: str, quick_gelu: bool) -> dict[str, Any]:
 
 
 def _download(spec: str, entry: dict[str, Any]) -> Path:
-    """The weights file of a pretrained tag, from the local cache or the network."""
+    """The weights file of a pretrained tag, from the local cache or the network, if it is whole."""
     try:
-        return Path(open_clip.download_pretrained(entry))
+        path = Path(open_clip.download_pretrained(entry))
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"expected to download the weights of {spec}, got {type(error).__name__}; connect to the network, or "
             f"fetch the file elsewhere and pass {spec}@FILE.safetensors"
         ) from error
+    # The hub's client checks sizes alone, but its cache links to a file by the SHA-256 that the hub states.
+    stated = path.readlink().name if path.is_symlink() else ""
+    if re.fullmatch("[0-9a-f]{64}", stated):
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != stated:
+            raise UserError(
+                f"expected weights of {spec} with SHA-256 {stated[:16]}… as the hub states, got {found[:16]}…; remove "
+                f"{path.resolve()} and run again"
+            )
+    return path
 
 
 def build(source: Source, seed: int) -> open_clip.CLIP:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import shutil
+from functools import partial
 
+import huggingface_hub
 import open_clip
 import pytest
 import torch
@@ -151,6 +153,41 @@ def test_a_pretrained_tag_is_downloaded_and_brings_its_pixel_statistics(monkeypa
     loaded = load("ViT-S-32:tag")
     assert (loaded.name, loaded.mean, loaded.std) == ("ViT-S-32:tag", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert loaded.weights == clip_weights.fingerprint(weights)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The hub's cache with one model, no network, and the file in it."""
+    weights = load("ViT-S-32:random", seed=4).model.state_dict()
+    model = tmp_path / "models--some--where"
+    for folder in ("blobs", "refs", "snapshots/0123456789012345678901234567890123456789"):
+        (model / folder).mkdir(parents=True)
+    save_file(dict(weights), tmp_path / "file")
+    blob = model / "blobs" / hashlib.sha256((tmp_path / "file").read_bytes()).hexdigest()
+    (tmp_path / "file").rename(blob)
+    (model / "refs/main").write_text("0123456789012345678901234567890123456789")
+    link = model / "snapshots/0123456789012345678901234567890123456789/open_clip_model.safetensors"
+    link.symlink_to(f"../../blobs/{blob.name}")
+    entry = {"hf_hub": "some/where/"}
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda name, tag: entry if tag == "tag" else {})
+    monkeypatch.setattr(
+        open_clip, "download_pretrained", partial(open_clip.download_pretrained, cache_dir=str(tmp_path))
+    )
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return blob
+
+
+def test_weights_in_the_hubs_cache_need_no_network(hub):
+    assert load("ViT-S-32:tag").weights == load("ViT-S-32:random", seed=4).weights
+
+
+def test_weights_that_changed_in_the_hubs_cache_are_refused(hub):
+    content = bytearray(hub.read_bytes())
+    content[-1] ^= 1  # as many bytes as before
+    hub.write_bytes(content)
+    message = rf"SHA-256 {hub.name[:16]}… as the hub states, got [0-9a-f]{{16}}…; remove {hub} and run again"
+    with pytest.raises(UserError, match=message):
+        clip_weights.resolve("ViT-S-32:tag")
 
 
 def test_a_tags_file_fetched_by_hand_is_loaded_as_the_tag(tmp_path):
