@@ -1,17 +1,21 @@
 """Stamps: from what a page was made, so that a page that no longer says what its sources say is found.
 
 An executed notebook carries its stamp in its metadata under ``fer_core``. It is stale when its source, the library, the
-records and published numbers, a data set that it names, or the profile have changed since it ran.
+installed packages, the records and published numbers, a data set that it names, or the profile have changed since it
+ran.
 """
 
 import hashlib
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from packaging.requirements import Requirement
 
 import fer_core
 from book.layout import Layout, Notebook
@@ -29,6 +33,7 @@ class Inputs:
     Args:
         version: The library's version.
         library: Digest of all files of ``fer_core``.
+        packages: Digest of :func:`packages`.
         source: Digest of the clean notebook.
         evidence: Digest of all records and published numbers.
         profile: The profile that it ran with.
@@ -37,6 +42,7 @@ class Inputs:
 
     version: str
     library: str
+    packages: str
     source: str
     evidence: str
     profile: str
@@ -79,6 +85,20 @@ def library_digest() -> str:
     package = Path(fer_core.__file__).parent
     files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     return digest_files(files, package)
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Versions of Python and of what the project requires for its book, as they are installed."""
+    wanted = [Requirement(line) for line in metadata.requires("fer-core") or ()]
+    names = sorted({each.name for each in wanted if each.marker is None or each.marker.evaluate({"extra": "book"})})
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # installed by other means than pip
+            found[name] = "unknown"
+    return found
 
 
 def declared_data(layout: Layout, notebook: Notebook) -> list[str]:
@@ -130,6 +150,7 @@ def inputs(layout: Layout, notebook: Notebook, profile: str, data: Mapping[str, 
     return Inputs(
         version=fer_core.__version__,
         library=library_digest(),
+        packages=config.digest(packages()),
         source=digest_files([layout.root / notebook.source], layout.root),
         evidence=digest_files(layout.evidence, layout.root),
         profile=profile,

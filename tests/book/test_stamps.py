@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import nbformat
 import pytest
+import torch
 
 from book import stamps
 from book.stamps import NOT_HERE, Stamp
@@ -63,6 +64,17 @@ def test_another_library_makes_pages_stale(small_book, monkeypatch):
     monkeypatch.setattr(stamps, "library_digest", lambda: "0" * 16)
     monkeypatch.setattr("fer_core.__version__", "99")
     assert set(stamps.stale_pages(small_book).values()) == {"changed since it ran: version, library"}
+
+
+def test_other_packages_make_pages_stale(small_book, monkeypatch):
+    for notebook in small_book.notebooks:
+        _execute(small_book, notebook)
+    assert {"torch", "umap-learn", "matplotlib", "jupyter-book"} <= stamps.packages().keys()
+    assert stamps.packages()["torch"] == torch.__version__.partition("+")[0]
+    assert not {"pytest", "ruff", "onnx"} & stamps.packages().keys()  # `make test` and `make lint` add them
+    others = {**stamps.packages(), "umap-learn": "0.0"}
+    monkeypatch.setattr(stamps, "packages", lambda: others)
+    assert set(stamps.stale_pages(small_book).values()) == {"changed since it ran: packages"}
 
 
 @pytest.mark.parametrize(("field", "value"), [("profile", "full"), ("data", {"facs-still-8": "1" * 16})])
