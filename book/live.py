@@ -10,10 +10,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from book import stamps
 from book.alone import alone
 from book.layout import Layout
-from book.stamps import digest_files
-from fer_core import clip
+from fer_core import clip, config
 from fer_core.widgets import studio_graphs
 
 _MARKER = "made"
@@ -59,9 +59,8 @@ def _folder(layout: Layout) -> Path:
 def _key() -> str:
     """A digest of everything that the graphs and the runtime are made from."""
     project = Path(__file__).resolve().parents[1]
-    library = [path for path in (project / "fer_core").rglob("*") if path.suffix in (".py", ".yaml", ".safetensors")]
-    files = [*library, Path(__file__), *(project / "book" / "models").rglob("*.safetensors")]
-    return digest_files([*files, project / "book" / "package-lock.json"], project)
+    files = [Path(__file__), *(project / "book" / "models").rglob("*.safetensors"), project / "book/package-lock.json"]
+    return config.digest([stamps.library_digest(), stamps.packages(), stamps.digest_files(files, project)])
 
 
 def _script(folder: Path, name: str, file: Path) -> None:

@@ -11,7 +11,7 @@ import fer_core
 from book import api_pages, stamps
 from book.layout import Layout
 
-_TEXTS = (".md", ".py", ".yaml", ".ipynb")
+_SOURCES = (".md", ".py", ".yaml", ".ipynb", ".bib", ".png")
 _COLAB = "https://colab.research.google.com/github"
 
 
@@ -40,7 +40,7 @@ def stamp_page(app: Sphinx, doctree: nodes.document) -> None:
     ran = None
     if notebook is None:
         source = str(app.env.doc2path(page, base=False))
-        made_from = [layout.root / name for name in (source, *_included(app, page))]
+        made_from = [layout.root / source, *_included(app, page)]
         parts = [("source", source, stamps.digest_files(made_from, layout.root))]
         if page.startswith(f"{api_pages.FOLDER}/"):
             parts.append(("library", None, stamps.library_digest()))
@@ -60,10 +60,11 @@ def stamp_page(app: Sphinx, doctree: nodes.document) -> None:
     section.append(_stamp(parts, ran))
 
 
-def _included(app: Sphinx, page: str) -> list[str]:
+def _included(app: Sphinx, page: str) -> list[Path]:
     """Files that the page takes in, such as the generated part of the status page, or code that it shows."""
-    found = app.env.dependencies.get(page, ())
-    return sorted(name for name in found if name.startswith("book/") and name.endswith(_TEXTS))
+    root = Path(app.srcdir)
+    found = {root / name for name in app.env.dependencies.get(page, ())}  # some extensions note whole paths
+    return [path for path in found if path.is_relative_to(root / "book") and path.suffix in _SOURCES]
 
 
 def _stamp(parts: list[tuple[str, str | None, str]], ran: str | None) -> nodes.container:

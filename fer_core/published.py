@@ -9,7 +9,7 @@ from fer_core.records import book_folder
 
 #: What a number's source is, by status, and the letter that stands behind the number in a table.
 MARKS = {
-    "primary": ("p", "from the authors: paper, repository or project page"),
+    "primary": ("p", "read in a paper or on its authors' pages, which quote others' methods, too"),
     "secondary": ("s", "quoted by others, not checked against the paper"),
     "digitised": ("d", "read off a figure, approximate"),
     "derived": ("c", "computed from other published numbers"),

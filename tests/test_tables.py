@@ -413,7 +413,7 @@ def test_markdown_is_a_rectangle_with_notes(table):
     assert "50.00 (stale) [1]" in text
     assert "91.15 s [3]" in text
     assert r"\<b\>\_x\_ \| \~^ {$} # \\ \*" in text
-    assert "p: primary, from the authors" in text
+    assert "p: primary, read in a paper" in text
 
 
 def test_latex_escapes_what_latex_reads(table):

@@ -2,12 +2,13 @@
 
 import hashlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 import torch
 
-from book import stamps
+from book import live, page_stamps, stamps
 from book.stamps import NOT_HERE, Stamp
 from fer_core import config, data
 from fer_core.errors import UserError
@@ -129,3 +130,18 @@ def test_rendered_sets_are_known_by_what_is_drawn_without_rendering(monkeypatch,
     found = stamps.fingerprints(["facs-pain"])["facs-pain"]
     stamps._fingerprint.cache_clear()
     assert found == config.digest({split: data.open("facs-pain", split).fingerprint for split in data.SPLITS})
+
+
+def test_a_page_is_made_from_what_it_takes_in(tmp_path):
+    taken = {"book/part.md", "book/_generated/front.png", str(tmp_path / "book/references.bib"), "fer_core/x.py"}
+    app = SimpleNamespace(srcdir=str(tmp_path), env=SimpleNamespace(dependencies={"book/index": taken}))
+    names = ("part.md", "_generated/front.png", "references.bib")
+    assert set(page_stamps._included(app, "book/index")) == {tmp_path / "book" / name for name in names}
+    assert page_stamps._included(app, "book/other") == []
+
+
+@pytest.mark.parametrize("what", ["library_digest", "packages"])
+def test_models_for_pages_are_made_anew_where_what_makes_them_changed(what, monkeypatch):
+    before = live._key()
+    monkeypatch.setattr(stamps, what, lambda: {"torch": "0"})
+    assert live._key() != before
