@@ -234,6 +234,7 @@ function render({ model, el }) {
 
   const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   function press(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return; // the browser's own keys
     const step = STEPS[event.key];
     const middle = [map.clientWidth / 2, canvas.clientHeight / 2];
     if (event.key === "Escape") {
@@ -281,6 +282,12 @@ function render({ model, el }) {
     change("shown", classes.map((name) => !both || both.includes(name)));
   });
   if (pairs.length) boxes.append(pair);
+  // The list says what is shown; where that is neither all nor a pair, choosing any of them is a change.
+  const tell = () => {
+    const same = (both) => classes.every((name, at) => model.get("shown")[at] === (!both || both.includes(name)));
+    pair.selectedIndex = [null, ...pairs].findIndex(same);
+  };
+  tell();
   root.append(boxes);
   const choices = make("fieldset", {}, make("legend", {}, "Features of"));
   const group = `fer-view-${Math.random().toString(36).slice(2)}`;
@@ -296,6 +303,7 @@ function render({ model, el }) {
 
   const refresh = () => {
     boxes.querySelectorAll("input").forEach((box, i) => (box.checked = model.get("shown")[i]));
+    tell();
     if (chosen >= 0 && !visible(chosen)) choose(-1);
     [...picked].forEach((i) => visible(i) || picked.delete(i));
     tally();

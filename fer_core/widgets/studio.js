@@ -167,6 +167,7 @@ function render({ model, el }) {
   const looks = { class: "fer-studio", "data-lm-suppress-shortcuts": "true" };
   el.append(make("div", looks, left, right, make("div", { class: "fer-sliders" }, ...groups)));
 
+  let here; // the present face's place in the map
   function draw({ image, probabilities, fits, place }) {
     const side = Math.round(Math.sqrt(image.length / 3));
     const pixels = new ImageData(side, side);
@@ -188,7 +189,7 @@ function render({ model, el }) {
     });
     const best = [...fits.keys()].sort((a, b) => fits[b] - fits[a]).slice(0, 5);
     phrases.replaceChildren(...best.map((at) => make("li", {}, `${units[at].phrase} (${fits[at] > 0 ? "+" : ""}${fits[at].toFixed(1)})`)));
-    landscape(place);
+    landscape((here = place));
   }
 
   function landscape([x, y]) {
@@ -252,6 +253,7 @@ function render({ model, el }) {
   const [image, fits, place, ...rest] = first;
   draw({ image, fits, place, probabilities: Object.fromEntries(graphs.slice(1).map((name, at) => [name, rest[at]])) });
   status.textContent = "Move a slider, or choose an expression: the models are loaded then.";
+  new ResizeObserver(() => landscape(here)).observe(map);
   el.ferReady = true;
 }
 

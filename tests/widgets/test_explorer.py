@@ -135,6 +135,10 @@ def test_it_works_by_mouse_and_keyboard(widget, width, chromium):
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
     assert told.inner_text() == "surprise: face 4"
+    for keys in ("Alt+ArrowRight", "Control+ArrowRight", "Shift+ArrowRight", "Control+Enter"):  # the browser's own
+        page.keyboard.press(keys)
+    assert told.inner_text() == "surprise: face 4"
+    assert page.locator(".fer-picked table").count() == 0
 
     page.get_by_label("surprise").uncheck()
     assert page.evaluate("model.get('shown')") == [True, False, True]
@@ -200,6 +204,16 @@ def test_two_methods_are_compared(points, chromium):
     page.get_by_label("which classes").select_option("fear, surprise")
     assert page.evaluate("model.get('shown')") == [True, True, False]
     assert page.locator(".fer-picked caption").inner_text().startswith("4 faces")
+
+    chosen = page.get_by_label("which classes")
+    said = chosen.evaluate_handle("list => () => list.selectedOptions[0]?.text ?? null")
+    assert said.evaluate("said => said()") == "fear, surprise"
+    page.get_by_label("anger").check()
+    assert said.evaluate("said => said()") == "all classes"
+    page.get_by_label("fear").uncheck()
+    assert said.evaluate("said => said()") is None
+    chosen.select_option("fear, surprise")  # may be had again
+    assert page.evaluate("model.get('shown')") == [True, True, False]
     assert wrong == []
     page.close()
     made.close()

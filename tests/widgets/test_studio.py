@@ -204,6 +204,7 @@ PAGE = """async ([script, style, state]) => {
   window.show = (el) => code.default.render({ model, el });
   window.show(document.body);
 }"""
+MAP = "(map => ({ drawn: map.width, shown: map.clientWidth }))(document.querySelector('.fer-left').lastChild)"
 SAID = (
     "Object.fromEntries(Object.entries(document.body.ferStudio.found.probabilities).map(([name, p]) => [name, [...p]]))"
 )
@@ -297,6 +298,17 @@ def test_it_works_by_keyboard_and_says_what_python_says(root, width, opened, fol
     assert re.search(
         r"zero-shot: \w+, coop: \w+, les-clip: \w+, mpa-fer: \w+ \(\d+ ms\)", page.get_by_role("status").inner_text()
     )
+    assert page.wrong == []
+
+
+@pytest.mark.book
+def test_the_map_keeps_its_shape_where_the_width_changes(opened):
+    page = opened("")
+    before = page.evaluate(MAP)
+    assert before["drawn"] == before["shown"]
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.wait_for_function(f"{MAP}.drawn === {MAP}.shown", timeout=10_000)
+    assert page.evaluate(MAP)["shown"] < before["shown"] - 50
     assert page.wrong == []
 
 
