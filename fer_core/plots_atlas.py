@@ -103,7 +103,7 @@ def cost(points: Mapping[str, tuple[int, Interval]], ylabel: str) -> Figure:
         # Names stand in a row above, as those of methods of one size would lie over one another beside their marks.
         leader = {"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.6, "shrinkB": 2, "relpos": (0, 0)}
         axis.annotate(
-            name, (trained, found.high), (at, 1.04), textcoords="axes fraction", rotation=40, fontsize=8, color=color,
+            name, (trained, found.high), (at, 1.04), textcoords="axes fraction", rotation=40, fontsize=8,
             arrowprops=leader,
         )  # fmt: skip
     axis.grid(color="#e5e5e5", linewidth=0.6)

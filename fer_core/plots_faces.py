@@ -13,6 +13,7 @@ from torch import Tensor
 from fer_core.errors import UserError
 from fer_core.plots import SERIES, WIDTH, Drawing, figure, look, styled
 
+_WRONG = "#b34700"  # the series' orange is too light for words
 #: One colour a parsing class, in the order of ``faces.PARSING``: neighbours on a face differ most.
 _PARSING = np.array([
     (0.93, 0.93, 0.93), (0.95, 0.80, 0.65), (0.00, 0.45, 0.70), (0.34, 0.71, 0.91), (0.00, 0.62, 0.45),
@@ -197,7 +198,7 @@ def answers(image: Tensor, truth: Sequence[str], told: Mapping[str, Sequence[str
             wrong = mark == " ✗"
             axis.text(
                 position + 0.5, middle, name + mark, ha="center", va="center", fontsize=8,
-                color=SERIES[1] if wrong else "black", weight="bold" if wrong else "normal",
+                color=_WRONG if wrong else "black", weight="bold" if wrong else "normal",
             )  # fmt: skip
     axis.set(xlim=(-margin, len(image)), ylim=(1 - height, 1), aspect="auto")
     return drawn

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 
 from fer_core import plots_faces
 from fer_core.errors import UserError
@@ -92,6 +93,8 @@ def test_answers_mark_what_is_wrong(images):
     words = {text.get_text(): text for text in drawn.axes[0].texts}
     assert list(words) == ["shows", *CLASSES, "one", "neutral ✓", "surprise ✗", "surprise ✓"]
     assert words["surprise ✗"].get_weight() == "bold"
+    red, green, blue = (np.array(to_rgb(words["surprise ✗"].get_color())) / 1.055 + 0.055 / 1.055) ** 2.4
+    assert 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) > 4.5  # WCAG 2.2, contrast to white
     assert words["surprise ✗"].get_position()[0] == pytest.approx(1.5)  # below the second face
     shown = drawn.axes[0].images
     assert np.asarray(shown[1].get_array()) == pytest.approx(images[1].permute(1, 2, 0).numpy())
