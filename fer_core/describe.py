@@ -81,14 +81,14 @@ def claims(found: Mapping[str, Gain | Interval | None], kept: Mapping[str, float
 
 
 def efficiency(counted: Mapping[str, tuple[int, int, int]], folder: Path | str | None = None) -> pd.DataFrame:
-    """What is trained and what it computes, beside CLIP-AUTT's Figure 1(d).
+    """What is trained and what it computes, beside CLIP-AUTT's Figure 1(d) with the marks of its numbers.
 
     Args:
         counted: By method of that figure: trained numbers, operations of what is trained, and of the whole model.
         folder: The published files'; the project's by default.
     """
     known = {
-        (number.method, number.metric): number.value
+        (number.method, number.metric): number.marked
         for number in published_numbers.read(folder)
         if (number.paper, number.table) == ("CLIP-AUTT", "Figure 1(d) efficiency")
     }

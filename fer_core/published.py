@@ -46,6 +46,11 @@ class Published:
     note: str
     source: str
 
+    @property
+    def marked(self) -> str:
+        """The value with its mark behind it, such as ``26.4 d``."""
+        return f"{self.value} {MARKS[self.status][0]}"
+
 
 COLUMNS = tuple(field.name for field in fields(Published))
 

@@ -114,7 +114,9 @@ def test_a_paired_gain_must_pass_its_test_too():
 
 def test_efficiency_stands_beside_the_published_figure():
     told = describe.efficiency({"CLIP-AU": (1_324_802, 73_000_000, 141_000_000_000), "ours": (7, 10**9, 2 * 10**9)})
-    assert told.loc["CLIP-AU"].tolist() == ["1,324,802", "0.073", "141", "1.3", "0.124", "16.9"]
+    assert told.loc["CLIP-AU"].tolist() == ["1,324,802", "0.073", "141", "1.3 p", "0.124 p", "16.9 p"]
+    (adapted,) = describe.efficiency({"CLIP-AUTT": (1, 1, 1)})["published: videos/s"]
+    assert adapted == "26.4 d"  # a marker's place in the figure
     assert told.loc["ours"].tolist() == ["7", "1", "2", "–", "–", "–"]
 
 
