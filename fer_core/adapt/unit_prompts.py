@@ -42,7 +42,7 @@ class UnitPrompts:
         length: P.
         start: ``random`` (N(0, 0.02^2)) or the first P tokens of neutral ``words``.
         released: The form of the authors' released code: the unit's words are not in the sequence. It is SOS, the
-            context, the padding token's embedding and zeros, read where the words' end would be.
+            context, the padding token's embedding and zeros, read where the phrase would end without a context.
         seed: Of random starts.
     """
 
@@ -84,7 +84,7 @@ class UnitPrompts:
     def texts(self, context: Tensor | None = None) -> Tensor:
         """Text features ``(N, D)``, not normalised; gradients reach the context alone."""
         tokens = self.words.with_context(self.context if context is None else context)
-        return self.clip.encode_text(tokens)
+        return self.clip.encode_text(replace(tokens, eos=self.words.eos) if self.released else tokens)
 
     def units(self) -> Tensor:
         """Features ``(N, D)`` of the units behind CLIP-AU's adapter, normalised.

@@ -152,6 +152,21 @@ def test_the_units_words_are_in_the_sequence_and_in_the_released_form_are_not(so
     assert not tokens[:, 2:].any()
 
 
+def test_the_released_form_reads_where_the_bare_phrase_ends(source):
+    prompts_of = built(source, released=True).prompts
+    clip, (first, *_) = source.clip, prompts_of.context.detach()
+    phrase = prompts.action_units()[0].phrase
+    end = clip.tokens([f"{phrase}."]).shortest  # of the phrase alone, as if no context stood before it
+    sequence = torch.zeros(77, clip.text_width)
+    table = clip.model.token_embedding.weight
+    sequence[0], sequence[1:5], sequence[5] = table[49406], first, table[0]
+    x = (sequence + clip.model.positional_embedding)[None]
+    for block in clip.model.transformer.resblocks:
+        x = block(x, attn_mask=clip.model.attn_mask)
+    expected = clip.model.ln_final(x)[0, end] @ clip.model.text_projection
+    torch.testing.assert_close(prompts_of.texts()[0], expected, atol=1e-5, rtol=1e-4)
+
+
 def test_the_released_form_normalises_its_texts_and_forgets_its_moments(source, videos):
     method = built(source, released=True)
     texts = method.prompts.texts().detach()
