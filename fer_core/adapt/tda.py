@@ -10,7 +10,8 @@ log C::
     logits = source + a+ A(f K+^T) V+ - a- A(f K-^T) V-,     A(x) = exp(-b (1 - x))
 
 Paper: the sizes above, H between 0.2 and 0.5 for the negative cache, a+ = 2, b+ = 5, a- = 0.117, b- = 1, on CLIP's
-logits at a scale of 100. Our reading: the source's logits as they are; a person's caches are empty at first. With two
+logits at a scale of 100. The authors' code divides an entropy in nats by log2 C, so that its 0.2 and 0.5 are 0.29 and
+0.72 of the highest. Our reading: the source's logits as they are; a person's caches are empty at first. With two
 classes a negative value nearly always marks both, and the negative cache says nothing.
 """
 

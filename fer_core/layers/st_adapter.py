@@ -6,7 +6,8 @@ Pan et al. 2022, "ST-Adapter: Parameter-Efficient Image-to-Video Transfer Learni
     x = x + DWConv3D(x W_down) W_up        on the patch tokens; one kernel of 3 x 1 x 1 a channel
 
 The convolution starts at zero, so that nothing is changed at first. With a middle of 384 in all blocks of ViT-B/16 it
-has 7,110,144 numbers.
+has 7,110,144 numbers. Other than in the authors' code: there the model of so many numbers has it before the MLP, and
+the first layer's bias starts at zero.
 """
 
 import torch

@@ -45,8 +45,10 @@ class TemporalTransformer(nn.Module):
     """A class token among the frames, a transformer over time, and what the class token has gathered.
 
     The temporal model of DFER-CLIP (Zhao and Patras 2023, arXiv 2308.13382) and EmoCLIP (Foteinopoulou and Patras 2024,
-    arXiv 2310.16640). Our reading: what is gathered goes through a matrix that starts at zero and is added to the mean
-    of the frames, so that training starts at frame-averaged CLIP; layers are normalised before, not after.
+    arXiv 2310.16640), normalised before each layer as in both codes. Our reading: what is gathered goes through a
+    matrix that starts at zero and is added to the mean of the frames, so that training starts at frame-averaged CLIP.
+    Other than in those codes, layers are as wide inside as CLIP's, 4 D (there 1024 and 512, of 512; EmoCLIP's heads are
+    wider, too), and token and places start small (deviation 0.02, there 1).
 
     Args:
         width: Width D of the features.

@@ -8,7 +8,8 @@ Yang et al. 2023, "AIM: Adapting Image Models for Efficient Video Action Recogni
     x = x + MLP(LN2(x)) + D(s A_j(LN2(x)))         s = 0.5
 
 A is Linear(W, W / 4), GELU, Linear(W / 4, W) with its last layer at zero; D drops the whole path of a sample in
-training. At the start nothing is changed.
+training. At the start nothing is changed. Other than in the authors' code as others carry it on: there the chance of D
+grows from block to block, places in time are added before the norm that opens the tower, and its last norm is trained.
 """
 
 import torch

@@ -9,10 +9,11 @@ Foteinopoulou and Patras 2024, "EmoCLIP: A Vision-Language Method for Zero-Shot 
     logits_c = exp(t) cos(v, t_c)                             t_c: a description of the class
 
 Paper: sample-level descriptions of MAFW, class-level descriptions by a language model, both towers and a transformer of
-two layers trained. Our reading: the text tower stays frozen, so that a description is encoded once; class texts are our
-FACS-based ones (``class_texts: descriptions``) or the class names in a template; a description that stands twice in a
-batch belongs to both clips; a clip without one, as MAFW's neutral ones are, teaches nothing; class words in
-descriptions may be masked.
+two layers trained. Our reading: the text tower stays frozen, so that a description is encoded once, and so does the
+scale exp(t), which theirs learns; sentences are encoded one by one (theirs: as one text, cut where it is long); class
+texts are our FACS-based ones (``class_texts: descriptions``) or the class names in a template; a description that
+stands twice in a batch belongs to both clips; a clip without one, as MAFW's neutral ones are, teaches nothing; class
+words in descriptions may be masked.
 
 Reproduces the row "EmoCLIP" of FineCLIPER's comparison.
 """
