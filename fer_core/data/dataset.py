@@ -91,7 +91,10 @@ class FaceDataset(Dataset[Batch], ABC):
 
     @property
     def pixels(self) -> str:
-        """Digest of the pictures alone, which data sets share that differ in their labels but in no picture."""
+        """Digest under which features are kept: of the pictures alone, whatever labels and captions go with them.
+
+        Of files it follows every one on this machine, and the code that decodes them; elsewhere it may be another.
+        """
         return self.fingerprint
 
     def length(self, position: int) -> int:

@@ -90,13 +90,27 @@ class _Files(FaceDataset):
             digest.update(hashlib.sha256(self._sample_bytes(place)).digest())
         return digest.hexdigest()[:16]
 
-    def _store_key(self) -> str:
-        """Changes when a file is added, removed or changed, or another size is asked for."""
-        digest = hashlib.sha256(f"{self._root} {self.size}".encode())
+    @property
+    def pixels(self) -> str:
+        """See :class:`FaceDataset`; follows every file, where the fingerprint reads some and is the same everywhere."""
+        return hashlib.sha256(f"{self.fingerprint} {self._files_digest}".encode()).hexdigest()[:16]
+
+    @cached_property
+    def _files_digest(self) -> str:
+        """Changes when a file is added, removed or changed, or is decoded in another way."""
+        digest = hashlib.sha256(f"{images.DECODING_VERSION}".encode())
+        within: dict[str, bytes] = {}  # by path: many segments may lie in one folder
         for entry, stamp in zip(self.listing.entries, self._stamps, strict=True):
             digest.update(f"{entry.path}\0{entry.box}\0{entry.first}\0{entry.frames}\0{stamp}\n".encode())
-            digest.update(self._within(entry))
-        return f"{self.name}-{self.split}-{digest.hexdigest()[:16]}"
+            if entry.path not in within:
+                within[entry.path] = self._within(entry)
+            digest.update(within[entry.path])
+        return digest.hexdigest()
+
+    def _store_key(self) -> str:
+        """Changes with the files, too, and when they are moved or another size is asked for."""
+        digest = hashlib.sha256(f"{self._root} {self.size} {self._files_digest}".encode()).hexdigest()
+        return f"{self.name}-{self.split}-{digest[:16]}"
 
     def _within(self, entry: Entry) -> bytes:
         """What an entry's stamp does not tell of it; nothing where the entry is one file."""

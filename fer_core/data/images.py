@@ -11,6 +11,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fer_core.errors import UserError
 
+#: Stands in the names of kept pixels and features of files; raise it with every change that alters a decoded pixel, of
+#: images or of videos.
+DECODING_VERSION = 1
 MAX_PIXELS = 2**26  # 8192 x 8192; more is no face photograph, but may be a small file that fills the memory
 MAX_RATIO = 100  # of the longer side to the shorter one
 _WHITE = 2**16 - 1

@@ -68,11 +68,6 @@ class Mislabelled(Wrapped):
         """See :class:`FaceDataset`; stands for the labels, too."""
         return digest({"of": self.dataset.fingerprint, "labels": self.labels.tolist()})
 
-    @property
-    def pixels(self) -> str:
-        """See :class:`FaceDataset`: labels change no picture."""
-        return self.dataset.pixels
-
     def facts(self) -> dict[str, Any]:
         """See :meth:`FaceDataset.facts`; adds how many labels are wrong."""
         return {**self.dataset.facts(), **self._common_facts(), "wrong_labels": int(self.wrong.sum())}

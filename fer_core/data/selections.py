@@ -16,7 +16,7 @@ from fer_core.errors import UserError
 
 
 class Wrapped(FaceDataset):
-    """Another data set, its batches being changed on their way.
+    """Another data set, its batches being changed on their way, all but their pictures.
 
     Args:
         dataset: Where the samples come from.
@@ -27,6 +27,11 @@ class Wrapped(FaceDataset):
         self.name, self.split, self.classes = dataset.name, dataset.split, dataset.classes
         self.labels, self.subjects = dataset.labels, dataset.subjects
         self.draws, self.sampling = dataset.draws, dataset.sampling
+
+    @property
+    def pixels(self) -> str:
+        """See :class:`FaceDataset`: the other data set's."""
+        return self.dataset.pixels
 
     @property
     def duplicates_of_train(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -91,6 +96,11 @@ class Subset(FaceDataset):
     def fingerprint(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """See :class:`FaceDataset`; computed only when asked for, as files must be read for it."""
         return digest({"of": self.dataset.fingerprint, "positions": self.positions.tolist()})
+
+    @property
+    def pixels(self) -> str:
+        """See :class:`FaceDataset`; where the whole set's is its fingerprint, the subset's is its own."""
+        return digest({"of": self.dataset.pixels, "positions": self.positions.tolist()})
 
     @property
     def duplicates_of_train(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from fer_core.data import Transform, balanced, files, frames, images, loader
+from fer_core.data import FaceDataset, Transform, balanced, files, frames, images, loader
 from fer_core.data.files import ClipFiles, Entry, ImageFiles, Listing
+from fer_core.data.mislabelled import LabelNoise, Mislabelled
 from fer_core.data.sampling import Sampling
+from fer_core.data.selections import Subset
 from fer_core.errors import UserError
 from fer_core.folders import cache_folder
 
@@ -147,15 +150,52 @@ def test_a_changed_file_gets_a_new_store(stills: Listing) -> None:
     assert not torch.equal(open_stills(stills, store=True).take([0]).image, before)
 
 
-def test_a_frame_that_is_written_over_gets_a_new_store(clips: Listing) -> None:
-    before = open_clips(clips, store=True)
+def write_over(clips: Listing) -> None:
+    """A frame, so that neither its folder nor the first frame tells."""
     frame = clips.folder / "clips/0/2.png"
     written, folder = frame.stat(), frame.parent.stat()
     Image.new("RGB", (8, 8), (99, 0, 0)).save(frame)
     os.utime(frame, ns=(written.st_atime_ns, written.st_mtime_ns + 1))
     assert frame.parent.stat().st_mtime_ns == folder.st_mtime_ns
+
+
+def test_a_frame_that_is_written_over_gets_a_new_store(clips: Listing) -> None:
+    before = open_clips(clips, store=True)
+    write_over(clips)
     after = open_clips(clips, store=True)
     assert [int(data.take([0]).image[0, 1, 0, 0, 0]) for data in (before, after)] == [2, 99]
+
+
+def test_features_are_kept_under_what_every_frame_is_now(clips: Listing, tmp_path: Path) -> None:
+    def seen(folder: Path = clips.folder) -> list[FaceDataset]:
+        whole = open_clips(replace(clips, folder=folder))
+        return [whole, Subset(whole, [1, 0]), Mislabelled(Subset(whole, [1, 0]), LabelNoise(0.5), 0)]
+
+    before = [(data.pixels, data.fingerprint) for data in seen()]
+    assert [(data.pixels, data.fingerprint) for data in seen()] == before
+    write_over(clips)
+    after = [(data.pixels, data.fingerprint) for data in seen()]
+    for (pixels, fingerprint), (pixels_now, fingerprint_now) in zip(before, after, strict=True):
+        assert pixels != pixels_now
+        assert fingerprint == fingerprint_now  # records carry it: it is the same on all machines
+    shutil.copytree(clips.folder / "clips", tmp_path / "copy/clips")  # with their times
+    assert [data.pixels for data in seen(tmp_path / "copy")] == [pixels for pixels, _ in after]
+
+
+def test_other_decoding_makes_kept_pixels_and_features_anew(
+    clips: Listing, stills: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept() -> tuple[set[str], set[str], set[str]]:
+        opened = open_clips(clips, store=True), open_stills(stills, store=True)
+        stores = {path.name for path in cache_folder().glob("toy-train-*.npy")}
+        return stores, {data.pixels for data in opened}, {data.fingerprint for data in opened}
+
+    stores, pixels, fingerprints = kept()
+    monkeypatch.setattr(images, "DECODING_VERSION", images.DECODING_VERSION + 1)
+    stores_then, pixels_then, fingerprints_then = kept()
+    assert len(stores_then - stores) == 3  # a store each, and the clips' lengths
+    assert not pixels & pixels_then
+    assert fingerprints == fingerprints_then
 
 
 @pytest.mark.parametrize("store", [False, True])

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from toy import TEST, TRAIN, Tower, Toy, fitted, same, weights
 
 from fer_core import engine, hardware
 from fer_core.batch import Batch, ImageFeatures
 from fer_core.data import Joined, MemoryDataset, Transform, cache, order
+from fer_core.data.files import ClipFiles, Entry, Listing
 from fer_core.data.sampling import Sampling
 from fer_core.engine import Processes, Training, sources
 from fer_core.engine.sources import Features, FrameFeatures, JoinedFeatures, Pixels, encoded
@@ -102,6 +105,23 @@ def test_the_name_of_a_store_stands_for_all_that_made_it(fresh_cache: Path, monk
     other = Tower()
     other.name = "the same weights in another model"
     assert made(other) == 8
+
+
+def test_frames_that_are_written_over_are_encoded_anew(fresh_cache: Path, tmp_path: Path) -> None:
+    clip = tmp_path / "clip"
+    clip.mkdir()
+
+    def features(value: int) -> torch.Tensor:
+        for number in range(3):  # the first frame stays
+            Image.new("RGB", (8, 8), (value if number else 1,) * 3).save(clip / f"{number}.png")
+            os.utime(clip / f"{number}.png", ns=(0, value))
+        opened = ClipFiles("toy", "test", Listing(tmp_path, ("a",), (Entry("clip", "a"),)), "", Sampling(frames=3), 8)
+        (batch,) = encoded(Pixels(opened, TRANSFORM, 4, 0, one_of(0, 1)), Frames(), False, "fp32").held_out()
+        return batch.features.class_token[0]
+
+    before, after = features(50), features(200)
+    assert torch.equal(before[0], after[0])
+    assert (after[1:] > before[1:]).all()
 
 
 def test_joined_data_sets_are_encoded_once_each(fresh_cache: Path) -> None:
