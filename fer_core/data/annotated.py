@@ -23,7 +23,7 @@ from fer_core.data.annotation_store import AnnotationStore
 from fer_core.data.annotations import Annotation, Annotator, nearest_filled
 from fer_core.data.dataset import FaceDataset, Positions
 from fer_core.data.faces_in_images import Origin
-from fer_core.data.files import ClipFiles, Entry, ImageFiles, inside
+from fer_core.data.files import ClipFiles, Entry, ImageFiles, inside, segment
 from fer_core.data.selections import Subset, Wrapped
 from fer_core.errors import UserError
 
@@ -168,8 +168,10 @@ def _origins(dataset: FaceDataset, position: int, drawn: tuple[int, int] | None)
         return _origins(dataset.dataset, int(dataset.positions[position]), drawn)
     if isinstance(dataset, ClipFiles):
         entry = dataset.listing.entries[position]
-        numbers = (entry.first or 0) + dataset.frame_numbers(position, drawn)
-        view = _clip_view(inside(dataset.listing.folder, entry.path))
+        path, numbers = inside(dataset.listing.folder, entry.path), dataset.frame_numbers(position, drawn)
+        # A video's segments are runs; what a folder shows of one lies where the names of its frames say.
+        numbers = segment(entry, frames.open(path))[numbers] if path.is_dir() else (entry.first or 0) + numbers
+        view = _clip_view(path)
         return [Origin(entry.path, int(number), view) for number in numbers]
     assert isinstance(dataset, ImageFiles)
     entry = dataset.listing.entries[position]

@@ -10,7 +10,8 @@ frame-<n>.jpg,<label>``, and the cropped faces of every frame under the same nam
 A sample is a segment: a run of frames of one video with one label. As released, segments of more than 100 frames are
 cut into pieces of 100, and a last piece too short for the frames that a method sees borrows from the piece before it.
 Our reading: segments of fewer than 16 frames are left out (the released label files hold none; the shortest of their
-validation list has 17, and runs of 6 to 14 frames are missing there).
+validation list has 17, and runs of 6 to 14 frames are missing there). Frames in folders are found
+by the numbers in their names, and a folder that lacks one of a segment is an error.
 
 Sources are the participants of the official training and validation lists, and targets those whom the file
 ``targets.txt`` names, whatever list they are in. With ``targets`` left out the official test participants are the
@@ -123,7 +124,7 @@ def _entries(folder: Path, part: str, options: BahOptions) -> list[Entry]:
         for first, length, code in segments(codes, options.longest, options.frames):
             label = labels.decode("bah/video", code, f"{path.name}, {video}, frame {first}")
             if label is not None:
-                entries.append(Entry(place, label, video.split("/")[1], frames=length, first=first))
+                entries.append(Entry(place, label, video.split("/")[1], frames=length, first=first, numbered=0))
     return entries
 
 
@@ -150,7 +151,7 @@ def open(split: str, root: Root, options: BahOptions) -> FaceDataset:
     """Opens one split.
 
     Raises:
-        UserError: As :func:`listing`, or if a clip is missing.
+        UserError: As :func:`listing`, or if a clip or a frame of a segment is missing.
     """
     return clips.open_clips("bah", split, listing(split, root, options), SOURCE, options)
 

@@ -182,7 +182,7 @@ def check(
 
 
 def _files(split: str, found: Pictures, all_files: bool, seed: int, findings: _Findings, shown: Progress) -> int:
-    """Missing and unreadable files, and clips with other numbers of frames than the list says.
+    """Missing and unreadable files, segments without their frames, and clips of other lengths than the list says.
 
     Returns:
         How many samples were decoded.
@@ -191,7 +191,18 @@ def _files(split: str, found: Pictures, all_files: bool, seed: int, findings: _F
     message = "files of the list are not there; extract the release again"
     names = [found.names[place] for place in sorted(absent)]
     findings.add("error", "missing files", split, message, names, of=len(found.names))
-    present = np.array([place for place in range(len(found.names)) if place not in absent], dtype=np.int64)
+    there = [place for place in range(len(found.names)) if place not in absent]
+    counts: dict[int, tuple[int | None, int]] = {}
+    lacking: dict[int, str] = {}
+    folders = found.countable(there, [])
+    for place in shown(folders, f"counting frames of {split}"):
+        try:
+            counts[place] = found.frame_counts(place)
+        except UserError as error:
+            lacking[place] = str(error)
+    message = "clips lack frames of their segments; extract them again, or mend the list"
+    findings.add("error", "missing frames", split, message, list(lacking.values()), of=len(folders))
+    present = np.array([place for place in there if place not in lacking], dtype=np.int64)
     chosen = present
     if not all_files and len(present) > SAMPLE:
         chosen = np.sort(np.random.default_rng(seed).choice(present, SAMPLE, replace=False))
@@ -205,10 +216,12 @@ def _files(split: str, found: Pictures, all_files: bool, seed: int, findings: _F
     findings.add("error", "unreadable files", split, message, list(broken.values()), of=len(chosen))
     whole = [place for place in present.tolist() if place not in broken]
     countable = found.countable(whole, chosen.tolist())
+    videos = [place for place in countable if place not in counts]
+    counts |= {place: found.frame_counts(place) for place in shown(videos, f"counting frames of {split}")}
     differing = [
         f"{found.names[place]}: list {listed}, really {real}"
-        for place in shown(countable, f"counting frames of {split}")
-        for listed, real in [found.frame_counts(place)]
+        for place in countable
+        for listed, real in [counts[place]]
         if listed is not None and listed != real
     ]
     message = "clips have other numbers of frames than the list says; the frames really there are used"

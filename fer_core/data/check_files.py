@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from fer_core.data import frames, images
 from fer_core.data.dataset import FaceDataset
-from fer_core.data.files import Entry, Listing, inside
+from fer_core.data.files import Entry, Listing, inside, segment
 from fer_core.data.layout import Layout, Root
 from fer_core.errors import UserError
 
@@ -65,7 +65,11 @@ class Pictures(ABC):
 
     @abstractmethod
     def frame_counts(self, place: int) -> tuple[int | None, int]:
-        """A clip's number of frames by the list (None where it says nothing), and the number really there."""
+        """A clip's number of frames by the list (None where it says nothing), and the number really there.
+
+        Raises:
+            UserError: If it is a segment whose frames are not there.
+        """
 
     @abstractmethod
     def show(self, place: int, size: int) -> np.ndarray:
@@ -111,7 +115,7 @@ class OnDisk(Pictures):
             images.decode(self._path(place), box=self.entries[place].box)
             return
         source, span = self._clip(place)
-        wanted = np.array(span) if every_frame else np.unique([span[0], span[len(span) // 2], span[-1]])
+        wanted = span if every_frame else np.unique([span[0], span[len(span) // 2], span[-1]])
         for chunk in np.array_split(wanted, -(-len(wanted) // _FRAMES_AT_ONCE)):
             source.read(chunk)
 
@@ -119,18 +123,10 @@ class OnDisk(Pictures):
         path = self._path(place)
         return path.is_dir() or path.suffix.lower() in frames.VIDEOS
 
-    def _clip(self, place: int) -> tuple[frames.FrameSource, range]:
+    def _clip(self, place: int) -> tuple[frames.FrameSource, np.ndarray]:
         """The clip, and which of its frames belong to the entry."""
-        entry, source = self.entries[place], frames.open(self._path(place), _FRAME_SIZE)
-        if entry.first is None:
-            return source, range(len(source))
-        end = len(source) if entry.frames is None else min(len(source), entry.first + entry.frames)
-        if entry.first >= end:
-            raise UserError(
-                f"{self.names[place]}: expected a segment from frame {entry.first} on, got {len(source)} frames; "
-                "mend the list or copy the file again"
-            )
-        return source, range(entry.first, end)
+        source = frames.open(self._path(place), _FRAME_SIZE)
+        return source, segment(self.entries[place], source)
 
     def countable(self, present: Sequence[int], decoded: Sequence[int]) -> list[int]:
         """See :meth:`Pictures.countable`; frames in folders are counted all, in videos where they were decoded."""
@@ -139,10 +135,7 @@ class OnDisk(Pictures):
 
     def frame_counts(self, place: int) -> tuple[int | None, int]:
         """See :meth:`Pictures.frame_counts`."""
-        try:
-            return self.entries[place].frames, len(self._clip(place)[1])
-        except UserError:  # a segment behind the clip's end
-            return self.entries[place].frames, 0
+        return self.entries[place].frames, len(self._clip(place)[1])
 
     def show(self, place: int, size: int) -> np.ndarray:
         """See :meth:`Pictures.show`."""

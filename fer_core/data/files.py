@@ -16,12 +16,12 @@ from torch import Tensor
 from fer_core.batch import Batch
 from fer_core.data import cache, frames, images
 from fer_core.data.dataset import FaceDataset, Positions, check_split
-from fer_core.data.listings import Entry, Listing, StillOptions, hold_out, inside, relative
+from fer_core.data.listings import Entry, Listing, StillOptions, hold_out, inside, relative, segment
 from fer_core.data.sampling import Sampling, positions
 from fer_core.errors import UserError
 
 # The lists are part of this module's interface: who opens files reads lists.
-__all__ = ["ClipFiles", "Entry", "ImageFiles", "Listing", "StillOptions", "hold_out", "inside", "relative"]
+__all__ = ["ClipFiles", "Entry", "ImageFiles", "Listing", "StillOptions", "hold_out", "inside", "relative", "segment"]
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,9 @@ class _Files(FaceDataset):
         digest = hashlib.sha256(f"{images.DECODING_VERSION}".encode())
         within: dict[str, bytes] = {}  # by path: many segments may lie in one folder
         for entry, stamp in zip(self.listing.entries, self._stamps, strict=True):
-            digest.update(f"{entry.path}\0{entry.box}\0{entry.first}\0{entry.frames}\0{stamp}\n".encode())
+            digest.update(
+                f"{entry.path}\0{entry.box}\0{entry.first}\0{entry.frames}\0{entry.numbered}\0{stamp}\n".encode()
+            )
             if entry.path not in within:
                 within[entry.path] = self._within(entry)
             digest.update(within[entry.path])
@@ -201,8 +203,8 @@ class ClipFiles(_Files):
             3 * size * size bytes a frame.
 
     Raises:
-        UserError: If the list is empty, a clip of it is missing, or a folder has no frames; later, if a file turns
-            out to be damaged.
+        UserError: If the list is empty, a clip of it is missing, a folder has no frames, or lacks one of those that a
+            segment numbers; later, if a file turns out to be damaged.
     """
 
     draws = True
@@ -227,12 +229,17 @@ class ClipFiles(_Files):
 
     def _stamp(self) -> list[tuple[int, int]]:
         stamps, differing = [], []
+        source: frames.FolderFrames | None = None
         for entry in self.listing.entries:
             place = inside(self.listing.folder, entry.path)
             if not place.is_dir():
                 stamps.append(_file_stamp(self.listing.folder, entry.path))
                 continue
-            count = len(frames.FolderFrames(place))
+            if source is None or source.path != place:  # segments of a folder follow each other
+                source = frames.FolderFrames(place)
+            count = len(source)
+            if entry.numbered is not None:
+                segment(entry, source)  # here, before an epoch has begun
             if entry.frames is not None and entry.first is None and entry.frames != count:
                 differing.append((entry, count))
             stamps.append((count, place.stat().st_mtime_ns))
@@ -292,18 +299,11 @@ class ClipFiles(_Files):
         source = frames.open(self._path(position), self.size)
         return source.read(self._range(position, source))
 
-    def _range(self, place: int, source: frames.FrameSource) -> range:
+    def _range(self, place: int, source: frames.FrameSource) -> np.ndarray:
         """The frames of an entry's file that belong to it; their number is remembered."""
-        entry, total = self.listing.entries[place], len(source)
-        first = entry.first or 0
-        end = total if entry.first is None or entry.frames is None else min(total, first + entry.frames)
-        if not 0 <= first < end:
-            raise UserError(
-                f"{self.listing.folder / entry.path}: expected frame {first} of a segment, got {total} frames; "
-                "mend the list or copy the file again"
-            )
-        self._lengths[place] = end - first
-        return range(first, end)
+        found = segment(self.listing.entries[place], source)
+        self._lengths[place] = len(found)
+        return found
 
     @cached_property
     def _stored(self) -> tuple[np.ndarray, np.ndarray]:
@@ -329,7 +329,7 @@ class ClipFiles(_Files):
             return torch.from_numpy(array[begin[place] + self.frame_numbers(place, drawn)])
         source = frames.open(self._path(place), self.size)
         span = self._range(place, source)
-        return source.read(span.start + self._chosen(place, len(span), drawn))
+        return source.read(span[self._chosen(place, len(span), drawn)])
 
     def take(self, positions: Positions) -> Batch:
         """See :meth:`FaceDataset.take`."""

@@ -11,6 +11,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,12 @@ class FolderFrames(FrameSource):
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def places(self) -> dict[int, int]:
+        """For each number that ends a frame's name (``frame-12.jpg`` has 12) the frame's place."""
+        found = (re.search(r"([0-9]+)[.][^.]*$", name) for name in self.names)
+        return {int(number[1]): place for place, number in enumerate(found) if number}
 
     def read(self, positions: Sequence[int] | np.ndarray) -> Tensor:
         """See :meth:`FrameSource.read`."""

@@ -3,10 +3,13 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from fer_core.data import images
+from fer_core.data.frames import FolderFrames, FrameSource
 from fer_core.errors import UserError
 
 
@@ -22,6 +25,8 @@ class Entry:
         frames: Number of frames that the list states; of a segment its length.
         first: First frame of a segment; None for a whole clip.
         box: The face in the image: left, top, width, height in pixels; None for the whole image.
+        numbered: Of a segment whose folder names its frames by their numbers: the number in the name of frame 0. None
+            where frames are found by their places in the folder.
     """
 
     path: str
@@ -31,6 +36,7 @@ class Entry:
     frames: int | None = None
     first: int | None = None
     box: images.FaceBox | None = None
+    numbered: int | None = field(default=None, repr=False)  # fingerprints go by what is shown, and that is ``first``
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,41 @@ def inside(folder: Path, path: str) -> Path:
     if not place.is_relative_to(folder.resolve()):
         raise UserError(f"{folder}: expected {path!r} to lie in it, got a way out; copy the file to where it belongs")
     return place
+
+
+def segment(entry: Entry, source: FrameSource) -> np.ndarray:
+    """Which frames of its video or folder an entry shows.
+
+    Args:
+        entry: A whole clip, or a segment of one.
+        source: The clip.
+
+    Returns:
+        ``(T,)`` int64, places in ``source`` in the order of time; fewer than the list says where a video, or a folder
+        whose frames have no numbers, ends before.
+
+    Raises:
+        UserError: If a segment begins behind the end, or one of its numbered frames is not there.
+    """
+    total, first, count = len(source), entry.first, entry.frames
+    if first is None:
+        return np.arange(total)
+    if entry.numbered is not None and count is not None and isinstance(source, FolderFrames):
+        places, begin = source.places, entry.numbered + first
+        missing = next((number for number in range(begin, begin + count) if number not in places), None)
+        if missing is not None:
+            raise UserError(
+                f"{source.path}: expected frames {begin} to {begin + count - 1} of a segment, found none of number "
+                f"{missing}; mend the list or copy the folder again"
+            )
+        return np.array([places[number] for number in range(begin, begin + count)], dtype=np.int64)
+    end = total if count is None else min(total, first + count)
+    if not 0 <= first < end:
+        raise UserError(
+            f"{source.path}: expected frame {first} of a segment, got {total} frames; mend the list or copy the clip "
+            "again"
+        )
+    return np.arange(first, end)
 
 
 def hold_out(entries: Sequence[Entry], share: float) -> tuple[list[Entry], list[Entry]]:

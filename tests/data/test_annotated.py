@@ -105,11 +105,11 @@ def test_faces_that_are_not_found_may_be_an_error(tmp_path):
         wrapped.take([1])
 
 
-def clip_files(folder, sampling, values, first=None):
+def clip_files(folder, sampling, values, **segment):
     (folder / "clips" / "a").mkdir(parents=True)
     for number, value in enumerate(values):
         Image.new("RGB", (48, 32), (value, value, value)).save(folder / "clips" / "a" / f"{number + 1}.png")
-    entries = (Entry("clips/a", "neutral", first=first),)
+    entries = (Entry("clips/a", "neutral", **segment),)
     return ClipFiles("made", "train", Listing(folder, CLASSES, entries), "made up", sampling, size=32)
 
 
@@ -123,10 +123,10 @@ def test_frames_of_clips(tmp_path):
 
 
 @pytest.mark.parametrize("sampling", [Sampling(frames=5), Sampling("window", frames=4, stride=2)])
-@pytest.mark.parametrize("first", [None, 3])
-def test_files_tell_the_frames_that_are_drawn(tmp_path, sampling, first):
+@pytest.mark.parametrize("segment", [{}, {"first": 3}, {"first": 3, "frames": 9, "numbered": 0}])
+def test_files_tell_the_frames_that_are_drawn(tmp_path, sampling, segment):
     values = list(range(5, 65, 5))
-    clips = clip_files(tmp_path, sampling, values, first)
+    clips = clip_files(tmp_path, sampling, values, **segment)
     rows = [
         face(np.full((68, 2), 8.0) + np.arange(68)[:, None] * 0.1 + value / 10, frame)
         for frame, value in enumerate(values)

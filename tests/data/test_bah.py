@@ -64,6 +64,22 @@ def test_a_sample_holds_the_frames_of_its_segment(root: Path, clips: str) -> Non
     assert (means - 2 * torch.arange(20, 50)).abs().max() < 4
 
 
+def test_a_frame_that_is_not_there_shifts_no_label(root: Path) -> None:
+    frames = np.broadcast_to(4 * np.arange(56, dtype=np.uint8)[:, None, None, None], (56, 16, 16, 3))
+    folder = root / "BAH_DB/cropped-aligned-faces" / VIDEO.format("4")
+    demo_files.write_frames(folder, [f"frame-{place}.jpg" for place in range(56)], frames)
+    options = BahOptions(sampling="segments", stride=1, frames=30, size=16)
+    bah.open("validation", root, options)
+    (folder / "frame-3.jpg").unlink()
+    with pytest.raises(UserError, match="expected frames 0 to 19 of a segment, found none of number 3; mend the list"):
+        bah.open("validation", root, options)
+    (folder / "frame-53.jpg").unlink()  # of a run that is too short to be a segment
+    listed = root / "BAH_DB/split-frames/val.txt"
+    demo_files.write_lines(listed, [row for row in listed.read_text().splitlines() if "frame-3.jpg" not in row])
+    means = bah.open("validation", root, options).take([1]).image.float().mean((0, 2, 3, 4))
+    assert (means - 4 * torch.arange(20, 50)).abs().max() < 2
+
+
 def naive(codes: list[int], longest: int, frames: int) -> list[tuple[list[int], int]]:
     """Frame by frame: runs, pieces, and what a short last piece borrows."""
     pieces, place = [], 0
