@@ -6,14 +6,15 @@ et al., arXiv 2603.27999).
 The layout was checked against code of several public repositories: videos in a folder for each person, named
 ``<person>-<stimulus>-<number>``, and the tab-separated table ``starting_point/samples.csv``. The released labels of
 CLIP-AUTT name frames at 2.04 to 5.00 s of each video, 75 frames at 25 a second: the response to a stimulus takes about
-two seconds to begin.
+two seconds to begin. Our reading: a folder of fewer frames than end there holds those that somebody chose of the
+video, one of more holds the video's, from its first on.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer_core.data import clips, demo_files, labels, listfiles, subjects
+from fer_core.data import clips, demo_files, frames, labels, listfiles, subjects
 from fer_core.data.dataset import FaceDataset
 from fer_core.data.demo import DemoFaces
 from fer_core.data.files import Entry, Listing
@@ -38,8 +39,9 @@ class BiovidOptions(SourceOptions):
     """How clips of BioVid are seen.
 
     Args:
-        whole: Whether a video is seen whole; otherwise from 2.04 s to 5.00 s. Frame folders are always taken whole:
-            who cut them chose their frames.
+        whole: Whether a video is seen whole; otherwise from 2.04 s to 5.00 s, its frames 51 to 125. So is a folder of
+            frames that reaches as far, of 126 frames or more, as ``fer-core data align`` makes of a video. Shorter ones
+            are always taken whole: who cut them chose their frames.
     """
 
     whole: bool = False
@@ -63,12 +65,10 @@ def _entries(folder: Path, options: BiovidOptions) -> list[Entry]:
         if sample in entries:
             raise UserError(f"{row.where}: expected each sample once, got {sample!r} twice; restore the official file")
         place = f"{within}/{subject}/{sample}"
-        if (folder / place).is_dir():
-            entries[sample] = Entry(place, label, subject)
-        elif options.whole:
-            entries[sample] = Entry(f"{place}.mp4", label, subject)
-        else:
-            entries[sample] = Entry(f"{place}.mp4", label, subject, frames=FRAMES, first=FIRST)
+        is_folder = (folder / place).is_dir()
+        chosen = is_folder and len(frames.frame_names(folder / place)) < FIRST + FRAMES
+        entry = Entry(place if is_folder else f"{place}.mp4", label, subject)
+        entries[sample] = entry if options.whole or chosen else replace(entry, frames=FRAMES, first=FIRST)
     return [entries[sample] for sample in sorted(entries, key=_shuffled)]
 
 

@@ -82,7 +82,21 @@ def test_the_window_lies_between_2_04_and_5_00_seconds(root: Path) -> None:
     assert (whole.take([0]).image.float().mean((0, 2, 3, 4)) - torch.arange(138)).abs().max() < 4
 
 
-def test_frame_folders_are_taken_whole(root: Path) -> None:
+@pytest.mark.parametrize("count", [125, 126, 138])
+def test_a_folder_of_all_frames_has_the_window_of_its_video(root: Path, count: int) -> None:
+    for stimulus in ("BL1", "PA4"):
+        folder = root / f"PartA/faces/{PEOPLE[3]}/{PEOPLE[3]}-{stimulus}-001"
+        demo_files.write_frames(folder, [f"{place + 1:05d}.png" for place in range(count)], ramp(count))
+    shown = {}
+    for whole in (False, True):
+        options = BiovidOptions(clips="faces", frames=75, stride=1, size=16, whole=whole)
+        shown[whole] = biovid.open("test", root, options).take([0]).image.float().mean((0, 2, 3, 4))
+    middle = torch.arange(75) + (count - 75) // 2
+    assert torch.equal(shown[True], middle)
+    assert torch.equal(shown[False], torch.arange(51, 126) if count >= 126 else middle)
+
+
+def test_folders_of_chosen_frames_are_taken_whole(root: Path) -> None:
     for stimulus in ("BL1", "PA4"):
         folder = root / f"PartA/faces/{PEOPLE[3]}/{PEOPLE[3]}-{stimulus}-001"
         demo_files.write_frames(folder, [f"image{2040 + 40 * place}.jpg" for place in range(75)], ramp(75))
