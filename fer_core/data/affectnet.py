@@ -48,9 +48,12 @@ _LIST_FOLDERS = ("Manually_Annotated_file_lists", ".")
 _IMAGE_FOLDERS = (
     "Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images", "Manually_Annotated",
 )  # fmt: skip
-#: A photograph of the first release's validation list that is an empty file; copying it again does not help. The second
-#: release does not have it.
-EMPTY = "103/29a31ebf1567693f4644c8ba3476ca9a72ee07fe67a5860d98707a0a.jpg"
+#: Photographs of the first release's lists that its archives lack: one of the training list is not there, one of the
+#: validation list is an empty file. Unpacking again does not help. The second release does not have them.
+LACKING = (
+    "2/9db2af5a1da8bd77355e8c6a655da519a899ecc42641bf254107bfc0.jpg",
+    "103/29a31ebf1567693f4644c8ba3476ca9a72ee07fe67a5860d98707a0a.jpg",
+)
 _CODES = 2**15  # far more than there are labels, but an int16 holds them
 _CODE_BYTES = 4096  # an annotation holds one number or one short text
 _RESTORE = "restore the official file"
@@ -112,8 +115,8 @@ def _from_lists(folder: Path, name: str, split: str, options: AffectnetOptions) 
         label = labels.decode(f"{name}/csv", row[COLUMNS.index("expression")], where)
         if label is not None:
             place, box = f"{images}/{files.relative(row[0], where)}", _box(row, where)
-            if row[0] == EMPTY and not _has_bytes(folder / place):
-                logger.info("%s: %s is left out, as the release has it as an empty file", where, row[0])
+            if row[0] in LACKING and not _has_bytes(folder / place):
+                logger.info("%s: %s is left out, as the release lacks it", where, row[0])
                 continue
             if (place, box) in seen:
                 raise UserError(f"{where}: expected each face once, got {row[0]!r} again; {_RESTORE}")
@@ -235,8 +238,8 @@ def demo(root: Path, faces: DemoFaces) -> None:
 
 
 # Manually annotated training images by class, as public code for AffectNet counts them; the validation set has 500 of
-# each but contempt, of which one is an empty file. Read-me files of the second release give 287,651 training images,
-# too, and 3,999 for validation.
+# each but contempt, of which one is an empty file. The training photograph that the archives lack is not counted.
+# Read-me files of the second release give 287,651 training images, too, and 3,999 for validation.
 _TRAINED: dict[str, int] = dict(
     zip(CLASSES, (74_874, 134_415, 25_459, 14_090, 6_378, 3_803, 24_882, 3_750), strict=True)
 )

@@ -89,16 +89,30 @@ def test_a_header_may_have_a_number_sign(tmp_path: Path) -> None:
     ]
 
 
-def test_the_releases_empty_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    lists(tmp_path, [row(50, 1)], [row(0, 3), [affectnet.EMPTY, *row(1, 7)[1:]]])
-    assert len(data.open("affectnet-8", "test", tmp_path)) == 2  # somebody has it whole
-    (tmp_path / "Manually_Annotated_Images" / affectnet.EMPTY).write_bytes(b"")
-    with caplog.at_level("INFO", logger="fer_core"):
-        assert len(data.open("affectnet-8", "test", tmp_path)) == 1
-    assert "is left out, as the release has it as an empty file" in caplog.text
-    (tmp_path / "Manually_Annotated_Images/1/0.jpg").write_bytes(b"")  # any other is an error
-    with pytest.raises(UserError, match="got a damaged one"):
-        data.open("affectnet-8", "test", tmp_path).take([0])
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize("name", affectnet.LACKING)
+def test_photographs_that_the_release_lacks_are_left_out(
+    tmp_path: Path, split: str, empty: bool, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed = [row(0, 3), row(1, 3), [name, *row(2, 7)[1:]]]
+    lists(tmp_path, listed if split == "train" else [row(50, 1)], listed if split == "test" else [row(50, 1)])
+
+    def opened() -> data.FaceDataset:
+        return data.open("affectnet-8", split, tmp_path, validation=0.0)
+
+    assert len(opened()) == 3  # somebody has it whole
+    lacking, other = (tmp_path / "Manually_Annotated_Images" / each for each in (name, "1/0.jpg"))
+    for photograph in (lacking, other):
+        photograph.unlink()
+        if empty:
+            photograph.touch()
+        if photograph == lacking:
+            with caplog.at_level("INFO", logger="fer_core"):
+                assert len(opened()) == 2
+            assert f"{name} is left out, as the release lacks it" in caplog.text
+    with pytest.raises(UserError, match="got a damaged one" if empty else r"expected '.*1/0\.jpg', got: No such file"):
+        opened().take([0])  # any other is an error
 
 
 def test_codes_of_the_arrays(tmp_path: Path) -> None:
