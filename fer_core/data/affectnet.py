@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from fer_core.data import cache, files, labels
+from fer_core.data import cache, crops, files, labels
 from fer_core.data.dataset import CLASSES, FaceDataset
 from fer_core.data.demo import DemoFaces
 from fer_core.data.files import Entry, ImageFiles, Listing, StillOptions
@@ -197,7 +197,7 @@ def listing(name: str, split: str, root: Root, options: AffectnetOptions) -> Lis
     entries = _from_lists(folder, name, split, options) if release == "csv" else _from_arrays(folder, name, split)
     if split != "test":
         entries = files.hold_out(entries, options.validation)[split == "validation"]
-    return Listing(folder, _classes(name), tuple(entries))
+    return crops.over(Listing(folder, _classes(name), tuple(entries)), f"{name}/{split}")
 
 
 def open(name: str, split: str, root: Root, options: AffectnetOptions) -> FaceDataset:

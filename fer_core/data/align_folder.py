@@ -26,6 +26,7 @@ from fer_core.errors import UserError
 
 SCHEMA = 1
 NOTE, JOURNAL = "alignment.json", "alignment.jsonl"
+FIRST_FRAME = 1  # number in the name of a clip's first crop
 _LEVELS = 8  # folders between an image and its note, at most
 
 
@@ -117,12 +118,25 @@ def aligned_by(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     Raises:
         UserError: If a note is there and cannot be read.
     """
+    made = aligned_folder(folder)
+    if made is None:
+        return None
+    note = _read_note(made / NOTE)
+    return {key: note[key] for key in ("digest", "alignment", "finder")}
+
+
+def aligned_folder(folder: str | os.PathLike[str]) -> Path | None:
+    """The folder whose note :func:`aligned_by` gives, links followed; None where there is none."""
     place = Path(folder).expanduser().resolve()
-    for candidate in (place, *list(place.parents)[:_LEVELS]):
-        if (candidate / NOTE).is_file():
-            note = _read_note(candidate / NOTE)
-            return {key: note[key] for key in ("digest", "alignment", "finder")}
-    return None
+    return next((each for each in (place, *list(place.parents)[:_LEVELS]) if (each / NOTE).is_file()), None)
+
+
+def output_of(path: str) -> str:
+    """Where the crop of a photograph, or the folder of a clip's crops, lies: both paths relative, with ``/``."""
+    pure = PurePosixPath(path)
+    if pure.suffix.lower() in images.SUFFIXES:
+        return str(pure.with_suffix(".png"))
+    return str(pure.with_suffix("") if pure.suffix.lower() in frames.VIDEOS else pure)
 
 
 def _items(source: Path, target: Path, clips: bool) -> dict[str, str]:
@@ -136,16 +150,14 @@ def _items(source: Path, target: Path, clips: bool) -> dict[str, str]:
     items: dict[str, str] = {}
     made_of: dict[str, str] = {}
     for path in frames.media_below(source, clips):
-        pure = PurePosixPath(path)
         if _surrogates(path):
             raise UserError(f"align: expected names of files in UTF-8, got {os.fsencode(path)!r}; rename it")
-        output = pure.with_suffix(".png") if pure.suffix.lower() in images.SUFFIXES else pure
-        output = output.with_suffix("") if pure.suffix.lower() in frames.VIDEOS else output
-        if (other := made_of.setdefault(str(output).casefold(), path)) != path:
+        output = output_of(path)
+        if (other := made_of.setdefault(output.casefold(), path)) != path:
             raise UserError(
                 f"align: expected files of different names, {other} and {path} would become one; rename one"
             )
-        items[path] = str(output)
+        items[path] = output
     if not items:
         raise UserError(f"align: expected images or videos below {source}, found none; mend the path")
     return items
@@ -169,7 +181,11 @@ def _begin(target: Path, placer: FacePlacer) -> dict[str, dict[str, Any]]:
                 "another target"
             )
         atomic.remove_leftovers(target, "**/")
-        return _read_journal(target / JOURNAL)
+        done = read_journal(target)
+        if done:  # without the lines that were dropped, and ending with a whole one
+            whole = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in done.values())
+            _replace(target / JOURNAL, whole)
+        return done
     if target.is_dir() and any(target.iterdir()):
         raise UserError(f"align: expected a new or empty folder, {target} holds other files; choose another target")
     target.mkdir(parents=True, exist_ok=True)
@@ -216,7 +232,7 @@ def _align_clip(place: Path, path: str, output: Path, placer: FacePlacer) -> boo
         temporary.mkdir()
         for number, matrix in enumerate(matrices):
             crop = warp(read(number), matrix, placer.alignment.size)
-            Image.fromarray(crop).save(temporary / f"{number + 1:05d}.png")
+            Image.fromarray(crop).save(temporary / f"{number + FIRST_FRAME:05d}.png")
         if output.is_dir():  # written, but its line of the journal is lost
             shutil.rmtree(output)
         os.replace(temporary, output)
@@ -266,8 +282,17 @@ def _write_note(target: Path, placer: FacePlacer, report: AlignedFolder | None) 
     _replace(target / NOTE, json.dumps(note, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def _read_journal(path: Path) -> dict[str, dict[str, Any]]:
-    """Lines by path; one that an interrupt cut off is dropped, and the journal ends with a whole line again."""
+def read_journal(folder: Path) -> dict[str, dict[str, Any]]:
+    """What became of each file, from an aligned folder's journal.
+
+    Args:
+        folder: Where the note lies.
+
+    Returns:
+        By the original's path the line: ``path``, ``outcome`` (see :class:`AlignedFolder`), ``counts``, and ``why``
+        where it could not be read. A line that an interrupt cut off is dropped.
+    """
+    path = folder / JOURNAL
     if not path.is_file():
         return {}
     lines: dict[str, dict[str, Any]] = {}
@@ -277,8 +302,6 @@ def _read_journal(path: Path) -> dict[str, dict[str, Any]]:
             lines[line["path"]] = {"outcome": line["outcome"], "counts": dict(line["counts"]), **line}
         except (ValueError, KeyError, TypeError):
             continue
-    whole = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines.values())
-    _replace(path, whole)
     return lines
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from fer_core.data import clips, demo_files, files, labels, listfiles, subjects
+from fer_core.data import clips, crops, demo_files, files, labels, listfiles, subjects
 from fer_core.data.dataset import FaceDataset
 from fer_core.data.demo import DemoFaces
 from fer_core.data.files import Entry, Listing
@@ -144,7 +144,7 @@ def listing(split: str, root: Root, options: BahOptions) -> Listing:
         targets = subjects.read_targets("bah", folder, options.targets, known)
         among = everything if split == "test" else parts[split]
         chosen = [entry for entry in among if (entry.subject in targets) == (split == "test")]
-    return Listing(folder, CLASSES, tuple(chosen), tuple(sorted(known)))
+    return crops.over(Listing(folder, CLASSES, tuple(chosen), tuple(sorted(known))), f"bah/{split}")
 
 
 def open(split: str, root: Root, options: BahOptions) -> FaceDataset:

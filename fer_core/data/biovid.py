@@ -14,7 +14,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer_core.data import clips, demo_files, frames, labels, listfiles, subjects
+from fer_core.data import clips, crops, demo_files, frames, labels, listfiles, subjects
 from fer_core.data.dataset import FaceDataset
 from fer_core.data.demo import DemoFaces
 from fer_core.data.files import Entry, Listing
@@ -90,7 +90,8 @@ def listing(split: str, root: Root, options: BiovidOptions) -> Listing:
     folder = find("biovid", root, FOLDERS, ("starting_point",))
     entries = _entries(folder, options)
     everybody = tuple(sorted({str(entry.subject) for entry in entries}))
-    return Listing(folder, CLASSES, tuple(subjects.divide("biovid", folder, entries, split, options)), everybody)
+    chosen = tuple(subjects.divide("biovid", folder, entries, split, options))
+    return crops.over(Listing(folder, CLASSES, chosen, everybody), f"biovid/{split}")
 
 
 def open(split: str, root: Root, options: BiovidOptions) -> FaceDataset:

@@ -242,6 +242,8 @@ def _split(split: str, listing: Listing, decoded: int, findings: _Findings) -> S
         rare = min(counts, key=lambda name: counts[name])
         message = f"{most / least:.0f} samples of the most frequent class to one of {rare}; look at UAR beside WAR"
         findings.add("note", "imbalance", split, message, [rare])
+    for message, names in listing.left_out.items():
+        findings.add("note", "left out", split, message, names, of=len(listing.entries) + len(names))
     subjects = {entry.subject for entry in listing.entries}
     people = None if None in subjects or not subjects else len(subjects)
     return SplitReport(len(listing.entries), counts, most / least if least else None, people, decoded)

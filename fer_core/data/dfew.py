@@ -9,7 +9,7 @@ folder of one part of the release (``clip_224x224_part_3``) may stay as it was u
 
 from pathlib import Path
 
-from fer_core.data import clips, demo_files, labels, listfiles
+from fer_core.data import clips, crops, demo_files, labels, listfiles
 from fer_core.data.clips import FOLDS, FoldOptions, Labelled
 from fer_core.data.dataset import FaceDataset
 from fer_core.data.demo import DemoFaces
@@ -58,10 +58,12 @@ def listing(split: str, root: Root, options: FoldOptions) -> Listing:
     folder = find("dfew", root, FOLDERS, ("EmoLabel_DataSplit", "Clip"))
     told = _told(folder, "test" if split == "test" else "train", options)
     within = clips.clips_folder(folder, options.clips, CLIPS)
-    there = listfiles.present(folder / within, lambda stem: stem.zfill(5))
-    return clips.listing(
+    skipped = crops.Crops(folder).skipped(within)
+    there = listfiles.present(folder / within, lambda stem: stem.zfill(5), skipped)
+    found = clips.listing(
         folder, CLASSES, told, split, options.validation, lambda name: f"{within}/{there.get(name, name)}"
     )
+    return crops.over(found, f"dfew/{split}")
 
 
 def open(split: str, root: Root, options: FoldOptions) -> FaceDataset:

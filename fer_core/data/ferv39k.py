@@ -8,7 +8,7 @@ The layout was checked against the preparation scripts of public repositories th
 
 from pathlib import Path
 
-from fer_core.data import clips, demo_files, labels, listfiles
+from fer_core.data import clips, crops, demo_files, labels, listfiles
 from fer_core.data.clips import Labelled, ListedOptions
 from fer_core.data.dataset import FaceDataset
 from fer_core.data.demo import DemoFaces
@@ -58,7 +58,8 @@ def listing(split: str, root: Root, options: ListedOptions) -> Listing:
     folder = find("ferv39k", root, FOLDERS, ("4_setups", "2_ClipsforFaceCrop"))
     told = _told(folder, "test" if split == "test" else "train", options)
     within = clips.clips_folder(folder, options.clips, CLIPS)
-    return clips.listing(folder, CLASSES, told, split, options.validation, lambda name: f"{within}/{name}")
+    found = clips.listing(folder, CLASSES, told, split, options.validation, lambda name: f"{within}/{name}")
+    return crops.over(found, f"ferv39k/{split}")
 
 
 def open(split: str, root: Root, options: ListedOptions) -> FaceDataset:

@@ -212,7 +212,7 @@ def once(rows: Iterable[tuple[str, Item]], where: str) -> dict[str, Item]:
     return items
 
 
-def present(folder: Path, name: Callable[[str], str] = str) -> dict[str, str]:
+def present(folder: Path, name: Callable[[str], str] = str, skipped: Iterable[str] = ()) -> dict[str, str]:
     """What a folder of clips holds, frame folders and videos alike, looked up in one go.
 
     Releases that come in parts are often unpacked part by part; a folder whose name holds ``part`` is looked into.
@@ -220,6 +220,7 @@ def present(folder: Path, name: Callable[[str], str] = str) -> dict[str, str]:
     Args:
         folder: The folder of clips; one that is not there holds nothing.
         name: Makes a clip's name out of a stem ("7" -> "00007").
+        skipped: Where clips without a face would lie, relative to ``folder``; they count as if they did.
 
     Returns:
         For each clip's name its path relative to ``folder``.
@@ -232,4 +233,6 @@ def present(folder: Path, name: Callable[[str], str] = str) -> dict[str, str]:
             found.update({name(clip.stem): f"{child.name}/{clip.name}" for clip in sorted(child.iterdir())})
         else:
             found[name(child.stem)] = child.name
+    for path in skipped:
+        found.setdefault(name(Path(path).name), path)
     return found

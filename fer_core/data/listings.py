@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -64,12 +64,14 @@ class Listing:
         entries: The samples.
         subjects: All people of the data set, in the order that subject numbers count them; those of the entries,
             sorted, where it is left out.
+        left_out: What the lists name and is no sample although it might be one, by what is to be said of it.
     """
 
     folder: Path
     classes: tuple[str, ...]
     entries: tuple[Entry, ...]
     subjects: tuple[str, ...] | None = None
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def relative(text: str, where: str, anchors: Sequence[str] = ()) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from fer_core.data import clips, demo_files, labels, listfiles
+from fer_core.data import clips, crops, demo_files, labels, listfiles
 from fer_core.data.clips import FOLDS, FoldOptions, Labelled
 from fer_core.data.dataset import FaceDataset
 from fer_core.data.demo import DemoFaces
@@ -104,9 +104,10 @@ def listing(split: str, root: Root, options: MafwOptions) -> Listing:
         told = _captioned(folder, wanted, options, told)
     within = clips.clips_folder(folder, options.clips, CLIPS)
     there = listfiles.present(folder / within)
-    return clips.listing(
+    found = clips.listing(
         folder, CLASSES, told, split, options.validation, lambda name: f"{within}/{there.get(name, name)}"
     )
+    return crops.over(found, f"mafw/{split}")
 
 
 def open(split: str, root: Root, options: MafwOptions) -> FaceDataset:

@@ -4,15 +4,16 @@ Li, Deng and Du, "Reliable Crowdsourcing and Deep Locality-Preserving Learning f
 CVPR 2017.
 
 The layout was checked against public loaders: the list's (misspelt) name, its two columns, codes 1 to 7, and the names
-of aligned images. The authors' own alignment is read, not one of ours: how faces are aligned moves accuracy on RAF-DB
-by up to ten points. There is no official validation set; ours is held out of the training images.
+of aligned images. The authors' own alignment is read, unless ``fer-core data align`` has made the folder: how faces are
+aligned moves accuracy on RAF-DB by up to ten points. There is no official validation set; ours is held out of the
+training images.
 """
 
 from pathlib import Path
 
 from PIL import Image
 
-from fer_core.data import files, labels, listfiles
+from fer_core.data import crops, files, labels, listfiles
 from fer_core.data.dataset import CLASSES, FaceDataset
 from fer_core.data.demo import DemoFaces
 from fer_core.data.files import Entry, ImageFiles, Listing, StillOptions
@@ -43,7 +44,8 @@ def listing(split: str, root: Root, options: StillOptions) -> Listing:
             entries.append(Entry(f"{IMAGES}/{stem}_aligned.{suffix}", label))
     if split != "test":
         entries = files.hold_out(entries, options.validation)[split == "validation"]
-    return Listing(folder, CLASSES[:7], tuple(entries))
+    found = Listing(folder, CLASSES[:7], tuple(entries))
+    return crops.over(found, f"raf-db/{split}", raw=lambda path: path.replace("_aligned.", "."))
 
 
 def open(split: str, root: Root, options: StillOptions) -> FaceDataset:

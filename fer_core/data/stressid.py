@@ -13,7 +13,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_core.data import clips, demo_files, labels, listfiles, subjects
+from fer_core.data import clips, crops, demo_files, labels, listfiles, subjects
 from fer_core.data.dataset import FaceDataset
 from fer_core.data.demo import DemoFaces
 from fer_core.data.files import Entry, Listing
@@ -47,7 +47,7 @@ def _entries(folder: Path, options: StressidOptions) -> list[Entry]:
     path = listfiles.find(folder, ("labels.csv",), "stressid: list")
     within = clips.clips_folder(folder, options.clips, CLIPS)
     told: dict[str, Entry] = {}
-    unfilmed = 0
+    made, unfilmed = crops.Crops(folder), 0
     for row in listfiles.table_rows(path, _COLUMNS):
         task, code = listfiles.cut(row.columns[0], 1, row.where)[0], row.columns[1]
         if code.lower() in ("", "nan"):
@@ -62,7 +62,7 @@ def _entries(folder: Path, options: StressidOptions) -> list[Entry]:
         place = f"{within}/{subject}/{task}"
         if not (folder / place).is_dir():
             place = f"{place}.mp4"
-        if label is None or not (folder / place).exists():
+        if label is None or not ((folder / place).exists() or made.outcome(place) == "skipped"):
             unfilmed += 1
             continue
         told[task] = Entry(place, label, subject)
@@ -84,7 +84,8 @@ def listing(split: str, root: Root, options: StressidOptions) -> Listing:
     folder = find("stressid", root, FOLDERS, ("labels.csv",))
     entries = _entries(folder, options)
     everybody = tuple(sorted({str(entry.subject) for entry in entries}))
-    return Listing(folder, CLASSES, tuple(subjects.divide("stressid", folder, entries, split, options)), everybody)
+    chosen = tuple(subjects.divide("stressid", folder, entries, split, options))
+    return crops.over(Listing(folder, CLASSES, chosen, everybody), f"stressid/{split}")
 
 
 def open(split: str, root: Root, options: StressidOptions) -> FaceDataset:
