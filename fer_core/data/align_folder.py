@@ -1,8 +1,8 @@
 """Aligns a folder of photographs and videos into a folder of crops that tells how it was made.
 
 Beside the crops lie ``alignment.json`` (every choice, their digest, what was met) and ``alignment.jsonl`` (one line a
-file, written as each is done, so that an interrupted call goes on where it stopped). :func:`aligned_by` finds the first
-again, for records.
+file, written as each is done, so that an interrupted call goes on where it stopped, and a later one does again what was
+unreadable or has changed). :func:`aligned_by` finds the first again, for records.
 """
 
 import json
@@ -82,14 +82,15 @@ def align_folder(
         progress: Called with the number of files done and of all files.
 
     Returns:
-        What became of all files, also of those that an earlier call did.
+        What became of all files, also of those that an earlier call did. What could not be read then, what has another
+        size or time since, and what has lost its crop is done again.
 
     Raises:
         UserError: If a folder is not what it should be, two files would become one, or the placer raises one.
     """
     source, target = Path(source).expanduser(), Path(target).expanduser()
     items = _items(source, target, clips)
-    done = _begin(target, placer)
+    done = _begin(source, target, items, placer)
     journal = target / JOURNAL
     for number, (path, output) in enumerate(items.items(), start=1):
         if path not in done:
@@ -168,8 +169,8 @@ def _surrogates(path: str) -> bool:
     return any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
-def _begin(target: Path, placer: FacePlacer) -> dict[str, dict[str, Any]]:
-    """Makes the target ready; returns the journal's lines by path."""
+def _begin(source: Path, target: Path, items: dict[str, str], placer: FacePlacer) -> dict[str, dict[str, Any]]:
+    """Makes the target ready; returns the journal's lines of files that are done, by path."""
     if target.exists() and not target.is_dir():
         raise UserError(f"align: expected {target} to be a folder, got a file; choose another target")
     note = target / NOTE
@@ -181,8 +182,9 @@ def _begin(target: Path, placer: FacePlacer) -> dict[str, dict[str, Any]]:
                 "another target"
             )
         atomic.remove_leftovers(target, "**/")
-        done = read_journal(target)
-        if done:  # without the lines that were dropped, and ending with a whole one
+        lines = read_journal(target)
+        done = {path: line for path, line in lines.items() if path not in items or _holds(source, target, items, line)}
+        if (target / JOURNAL).is_file():  # without the lines that were dropped, and ending with a whole one
             whole = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in done.values())
             _replace(target / JOURNAL, whole)
         return done
@@ -193,11 +195,37 @@ def _begin(target: Path, placer: FacePlacer) -> dict[str, dict[str, Any]]:
     return {}
 
 
+def _holds(source: Path, target: Path, items: dict[str, str], line: dict[str, Any]) -> bool:
+    """Whether a file is still as its line of the journal says; the crop of one that has changed is removed."""
+    output = target / items[line["path"]]
+    if line["outcome"] == "unreadable" or (line["outcome"] == "aligned" and not output.exists()):
+        return False
+    # Lines of older versions have no size and time.
+    if "mtime" not in line or _stamp(source / line["path"]) == {name: line.get(name) for name in ("size", "mtime")}:
+        return True
+    if line["outcome"] == "aligned":  # or else it would stay where no face is found now
+        if output.is_dir():
+            shutil.rmtree(output)
+        else:
+            output.unlink()
+    return False
+
+
+def _stamp(place: Path) -> dict[str, int]:
+    """Size in bytes and time in ns of a file; of a folder of frames the sum and the latest; nothing of a lost link."""
+    try:
+        files = [place / name for name in frames.frame_names(place)] if place.is_dir() else [place]
+        found = [file.stat() for file in files]
+    except OSError:
+        return {}
+    return {"size": sum(each.st_size for each in found), "mtime": max(each.st_mtime_ns for each in found)}
+
+
 def _align(source: Path, path: str, output: Path, placer: FacePlacer) -> dict[str, Any]:
     """Aligns one photograph or clip; returns its line of the journal."""
     place = inside(source, path)
     before = placer.counts.copy()
-    line: dict[str, Any] = {"path": path}
+    line: dict[str, Any] = {"path": path, **_stamp(place)}  # before it is read, so that no change goes unseen
     try:
         whole = _align_clip if place.is_dir() or place.suffix.lower() in frames.VIDEOS else _align_photograph
         line["outcome"] = "aligned" if whole(place, path, output, placer) else "skipped"

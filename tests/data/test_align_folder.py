@@ -146,6 +146,56 @@ def test_an_interrupted_call_goes_on(source, tmp_path):
     assert files(tmp_path / "out") == files(tmp_path / "fresh")
 
 
+def test_what_was_unreadable_or_has_changed_is_done_again(source, tmp_path):
+    for number in (1, 2):
+        write(source / "clip" / f"{number}.png")
+    align_folder(source, tmp_path / "out", placer(), clips=True)
+    (source / "new.png").write_bytes(b"broken")
+    again = placer()
+    report = align_folder(source, tmp_path / "out", again, clips=True)
+    assert again.finder.asked == 0
+    assert list(report.unreadable) == ["new.png", "b"]  # b has a broken frame
+
+    write(source / "new.png", left=12)  # copied again
+    write(source / "b" / "broken.png")
+    write(source / "a.png", value=0)  # another picture, without a face
+    frame = (source / "clip" / "2.png").stat()
+    write(source / "clip" / "2.png", left=24)
+    os.utime(source / "clip" / "2.png", ns=(0, frame.st_mtime_ns + 1))
+    again = placer()
+    report = align_folder(source, tmp_path / "out", again, clips=True)
+    assert again.finder.asked == 1 + 3 + 1 + 2
+    assert report == align_folder(source, tmp_path / "fresh", placer(), clips=True)
+    assert files(tmp_path / "out") == files(tmp_path / "fresh")
+    for path in (tmp_path / "fresh").rglob("*.png"):
+        assert path.read_bytes() == (tmp_path / "out" / path.relative_to(tmp_path / "fresh")).read_bytes()
+    again = placer()
+    assert align_folder(source, tmp_path / "out", again, clips=True) == report
+    assert again.finder.asked == 0
+
+
+def test_a_crop_that_is_gone_is_made_again(source, tmp_path):
+    align_folder(source, tmp_path / "out", placer())
+    made = (tmp_path / "out" / "a.png").read_bytes()
+    (tmp_path / "out" / "a.png").unlink()
+    again = placer()
+    align_folder(source, tmp_path / "out", again)
+    assert again.finder.asked == 1
+    assert (tmp_path / "out" / "a.png").read_bytes() == made
+
+
+def test_lines_without_size_and_time_count_as_unchanged(source, tmp_path):
+    report = align_folder(source, tmp_path / "out", placer())
+    journal = tmp_path / "out" / "alignment.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    kept = ({key: value for key, value in line.items() if key not in ("size", "mtime")} for line in lines)
+    journal.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    os.utime(source / "a.png", (0, 0))
+    again = placer()
+    assert align_folder(source, tmp_path / "out", again) == report
+    assert again.finder.asked == 0
+
+
 def test_leftovers_go(source, tmp_path):
     align_folder(source, tmp_path / "out", placer())
     (tmp_path / "out" / ".old.0123abcd.tmp").mkdir()
