@@ -9,7 +9,8 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -250,23 +251,30 @@ def _align_photograph(place: Path, path: str, output: Path, placer: FacePlacer) 
 
 def _align_clip(place: Path, path: str, output: Path, placer: FacePlacer) -> bool:
     source = _opened(place)
-    read = lambda number: _decoded(lambda: source.read([number])[0].numpy())  # noqa: E731
-    matrices = placer.clip(range(len(source)), read, path)
+    with closing(_frames(source)) as coming:
+        matrices = placer.clip(range(len(source)), lambda _: next(coming), path)
     if matrices is None:
         return False
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = atomic.beside(output)
     try:
         temporary.mkdir()
-        for number, matrix in enumerate(matrices):
-            crop = warp(read(number), matrix, placer.alignment.size)
-            Image.fromarray(crop).save(temporary / f"{number + FIRST_FRAME:05d}.png")
+        with closing(_frames(source)) as coming:
+            for number, (image, matrix) in enumerate(zip(coming, matrices, strict=True), FIRST_FRAME):
+                Image.fromarray(warp(image, matrix, placer.alignment.size)).save(temporary / f"{number:05d}.png")
         if output.is_dir():  # written, but its line of the journal is lost
             shutil.rmtree(output)
         os.replace(temporary, output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return True
+
+
+def _frames(source: frames.FrameSource) -> Generator[np.ndarray, None, None]:
+    """A clip's frames ``(H, W, 3)`` in the order of time, one in memory at a time; a video is decoded in one go."""
+    found = source.read_runs([[number] for number in range(len(source))])
+    for _ in range(len(source)):
+        yield _decoded(lambda: next(found)[0].numpy())
 
 
 def _decoded(read: Callable[[], np.ndarray]) -> np.ndarray:

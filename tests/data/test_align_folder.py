@@ -1,11 +1,14 @@
 import json
 import os
 import time
+from weakref import WeakSet
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
+from fer_core.data import frames
 from fer_core.data.align_folder import align_folder, aligned_by
 from fer_core.data.alignment import Alignment, from_box, warp
 from fer_core.data.faces_in_images import FacePlacer, FoundFace
@@ -107,7 +110,6 @@ def test_a_clip_with_a_broken_frame_is_left_out(tmp_path):
 
 
 def test_videos(tmp_path):
-    av = pytest.importorskip("av")
     (tmp_path / "raw").mkdir()
     with av.open(str(tmp_path / "raw" / "v.mp4"), "w") as container:
         stream = container.add_stream("mpeg4", rate=5)
@@ -123,6 +125,40 @@ def test_videos(tmp_path):
     crops = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "out" / "v").iterdir())]
     assert len(crops) == 3
     assert all(crop[4:12, 4:12].mean() > 200 for crop in crops)
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.avi"])  # with an index of its frames, and without
+def test_a_video_is_decoded_in_one_go(tmp_path, monkeypatch, name):
+    (tmp_path / "raw").mkdir()
+    count, opened, living, most = 30, [], WeakSet(), []
+    with av.open(str(tmp_path / "raw" / name), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5, options={"g": "6", "bf": "2"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(count):
+            pixels = np.zeros((48, 64, 3), dtype=np.uint8)
+            pixels[16:32, number : number + 16] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    place, image, enter = placer(), frames.VideoFrames._image, frames._Opened.__enter__
+    source = frames.open(tmp_path / "raw" / name)
+    read = [source.read([number])[0].permute(1, 2, 0).contiguous().numpy() for number in range(count)]
+    matrices = place.clip(range(count), lambda number: read[number])
+
+    def counted(source, frame):
+        made = image(source, frame)
+        living.add(made)
+        most.append(len(living))
+        return made
+
+    monkeypatch.setattr(frames.VideoFrames, "_image", counted)
+    monkeypatch.setattr(frames._Opened, "__enter__", lambda each: opened.append(1) or enter(each))
+    align_folder(tmp_path / "raw", tmp_path / "out", placer())
+    assert len(opened) <= 4  # to count its frames, to find faces, to cut them out
+    assert len(most) == 2 * count
+    assert max(most) <= 3
+    crops = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "out" / "v").iterdir())]
+    for crop, pixels, matrix in zip(crops, read, matrices, strict=True):
+        np.testing.assert_array_equal(crop, warp(pixels, matrix, 16))
 
 
 def test_an_interrupted_call_goes_on(source, tmp_path):
