@@ -5,8 +5,9 @@ The protocol is that of CLIP-AUTT (Zeeshan et al., arXiv 2603.27999).
 
 The layout was checked against code of several public repositories, the rule of the labels against the data set's page:
 a task is stress (1) where its rating is 5 or more of 10. Rows without a label, and tasks that were not filmed, are
-left out. The released labels of CLIP-AUTT keep every fifth frame of a video and then every one of those, hence the
-stride of 5 for videos; where frame folders hold the frames that were kept, take ``stride=1``.
+left out; the release does not list which were, so tasks that filmed people lack are told. The released labels of
+CLIP-AUTT keep every fifth frame of a video and then every one of those, hence the stride of 5 for videos; where frame
+folders hold the frames that were kept, take ``stride=1``.
 """
 
 import logging
@@ -29,6 +30,7 @@ SOURCE = "StressID (Chaptoukaev et al., 2023), self-rated stress of 5 or more"
 CLIPS = ("Videos",)
 
 _COLUMNS = ("subject/task", "binary-stress")
+_LACKING = "tasks have no video though others of these people do: they were not filmed, or the copy is incomplete"
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,12 @@ class StressidOptions(SourceOptions):
     stride: int = 5
 
 
-def _entries(folder: Path, options: StressidOptions) -> list[Entry]:
-    """All filmed tasks with a label, sources' and targets'."""
+def _entries(folder: Path, options: StressidOptions) -> tuple[list[Entry], list[Entry]]:
+    """All filmed tasks with a label, sources' and targets', and those that have no video."""
     path = listfiles.find(folder, ("labels.csv",), "stressid: list")
     within = clips.clips_folder(folder, options.clips, CLIPS)
     told: dict[str, Entry] = {}
-    made, unfilmed = crops.Crops(folder), 0
+    made, unfilmed = crops.Crops(folder), list[Entry]()
     for row in listfiles.table_rows(path, _COLUMNS):
         task, code = listfiles.cut(row.columns[0], 1, row.where)[0], row.columns[1]
         if code.lower() in ("", "nan"):
@@ -62,17 +64,20 @@ def _entries(folder: Path, options: StressidOptions) -> list[Entry]:
         place = f"{within}/{subject}/{task}"
         if not (folder / place).is_dir():
             place = f"{place}.mp4"
-        if label is None or not ((folder / place).exists() or made.outcome(place) == "skipped"):
-            unfilmed += 1
+        if label is None:
             continue
-        told[task] = Entry(place, label, subject)
+        entry = Entry(place, label, subject)
+        if (folder / place).exists() or made.outcome(place) == "skipped":
+            told[task] = entry
+        else:
+            unfilmed.append(entry)
     if not told:
         raise UserError(
             f"stressid: expected videos as {within}/<subject>/<subject>_<task>.mp4 in {folder}, found none of "
-            f"{unfilmed} tasks; unpack the release's videos there"
+            f"{len(unfilmed)} tasks; unpack the release's videos there"
         )
-    logger.info("stressid: %d tasks have a video, %d have none", len(told), unfilmed)
-    return [told[task] for task in sorted(told)]
+    logger.info("stressid: %d tasks have a video, %d have none", len(told), len(unfilmed))
+    return [told[task] for task in sorted(told)], unfilmed
 
 
 def listing(split: str, root: Root, options: StressidOptions) -> Listing:
@@ -82,10 +87,20 @@ def listing(split: str, root: Root, options: StressidOptions) -> Listing:
         UserError: If the folder or the table is missing or damaged, no task was filmed, or the targets are not told.
     """
     folder = find("stressid", root, FOLDERS, ("labels.csv",))
-    entries = _entries(folder, options)
+    entries, unfilmed = _entries(folder, options)
     everybody = tuple(sorted({str(entry.subject) for entry in entries}))
     chosen = tuple(subjects.divide("stressid", folder, entries, split, options))
-    return crops.over(Listing(folder, CLASSES, chosen, everybody), f"stressid/{split}")
+    filmed = {entry.subject for entry in chosen}
+    lacking = tuple(entry.path for entry in unfilmed if entry.subject in filmed)
+    if lacking:
+        people = len({entry.subject for entry in unfilmed} & filmed)
+        logger.warning(
+            "stressid/%s: %d tasks of %d people who were filmed in others have no video (%s); where they were filmed, "
+            "too, unpack the release's videos again",
+            split, len(lacking), people, lacking[0],
+        )  # fmt: skip
+    left_out = {_LACKING: lacking} if lacking else {}
+    return crops.over(Listing(folder, CLASSES, chosen, everybody, left_out), f"stressid/{split}")
 
 
 def open(split: str, root: Root, options: StressidOptions) -> FaceDataset:

@@ -1,5 +1,6 @@
 """BioVid: the two stimuli of the task, each person's videos from 2.04 to 5.00 s."""
 
+import json
 import re
 from pathlib import Path
 
@@ -103,6 +104,17 @@ def test_folders_of_chosen_frames_are_taken_whole(root: Path) -> None:
     opened = biovid.open("test", root, BiovidOptions(clips="faces", frames=16, stride=2, size=16))
     means = opened.take([0]).image.float().mean((0, 2, 3, 4))
     assert (means - (22 + 2 * torch.arange(16))).abs().max() < 1  # 31 frames in the middle of 75
+
+
+def test_aligned_videos_without_a_face_are_left_out(root: Path) -> None:
+    (root / "PartA/video/alignment.json").touch()
+    stem = f"{PEOPLE[3]}/{PEOPLE[3]}-{{}}-001"
+    line = {"path": f"{stem.format('BL1')}.mp4", "outcome": "skipped", "counts": {}}
+    demo_files.write_lines(root / "PartA/video/alignment.jsonl", [json.dumps(line)])
+    demo_files.write_frames(root / "PartA/video" / stem.format("PA4"), ["00001.png"], ramp(1))
+    found = biovid.listing("test", root, BiovidOptions())
+    assert [entry.path for entry in found.entries] == [f"video/{stem.format('PA4')}"]
+    assert list(found.left_out.values()) == [(f"video/{stem.format('BL1')}.mp4",)]
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,6 @@ SETS = {
     "dfew": ("Clip/original", "Clip/original", False, {"clips": "Clip/original"}),
     "ferv39k": ("2_ClipsforFaceCrop", "2_ClipsforFaceCrop", True, {}),
     "mafw": ("data/clips", "data/faces", False, {}),
-    "biovid": ("video", "video", False, {}),
-    "stressid": ("Videos", "Videos", False, {"stride": 1}),
     "bah": ("Videos", "faces/Videos", False, {"clips": "faces"}),
     "bah ": ("cropped-aligned-faces", "cropped-aligned-faces", True, {}),
 }

@@ -1,10 +1,12 @@
 """StressID: tasks that were filmed and rated."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from fer_core.data import demo_files, stressid
+from fer_core.data import check, demo, demo_files, stressid
+from fer_core.data.dataset import SPLITS
 from fer_core.data.stressid import StressidOptions
 from fer_core.errors import UserError
 
@@ -41,11 +43,47 @@ def test_filmed_and_rated_tasks_are_samples(root: Path) -> None:
     assert found.subjects == ("ab1c", "de2f")
 
 
+def test_tasks_that_filmed_people_lack_are_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = stressid.listing("test", root, StressidOptions())
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "stressid/test: 1 tasks of 1 people who were filmed in others have no video" in record.message
+    assert list(found.left_out.values()) == [("Videos/ab1c/ab1c_Speaking.mp4",)]
+    caplog.clear()
+    demo_files.write_lines(root / "StressID Dataset/targets.txt", ["de2f"])
+    assert not stressid.listing("test", root, StressidOptions()).left_out  # nor do people who were not filmed at all
+    assert not caplog.records
+
+
+def test_a_check_notes_what_may_be_missing(tmp_path: Path) -> None:
+    demo.write("stressid", tmp_path / "made")
+    report = check.check("stressid", tmp_path / "made")
+    notes = [finding for finding in report.findings if finding.kind == "left out"]
+    assert report.sound  # the release's list does not tell which tasks were filmed
+    assert [(note.severity, note.split) for note in notes] == [("note", split) for split in SPLITS]
+    counted = zip(notes, ("3 of 15", "1 of 5", "2 of 10"), strict=True)
+    assert all(note.message.startswith(f"{count} tasks have no video though") for note, count in counted)
+
+
 def test_frame_folders_stand_for_videos(root: Path) -> None:
     (root / "StressID Dataset/faces/ab1c/ab1c_Speaking").mkdir(parents=True)
     (root / "StressID Dataset/faces/de2f/de2f_Math").mkdir(parents=True)
     found = stressid.listing("test", root, StressidOptions(clips="faces", stride=1))
     assert [entry.path for entry in found.entries] == ["faces/ab1c/ab1c_Speaking"]
+
+
+def test_aligned_videos_without_a_face_were_filmed(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    videos = root / "StressID Dataset/Videos"
+    for task in FILMED[:2]:
+        (videos / f"ab1c/{task}.mp4").unlink()
+    (videos / "ab1c/ab1c_Math").mkdir()
+    (videos / "alignment.json").touch()
+    line = {"path": "ab1c/ab1c_Breathing.mp4", "outcome": "skipped", "counts": {}}
+    demo_files.write_lines(videos / "alignment.jsonl", [json.dumps(line)])
+    found = stressid.listing("test", root, StressidOptions())
+    assert [entry.path for entry in found.entries] == ["Videos/ab1c/ab1c_Math"]
+    assert "stressid/test: 1 of 2 samples are left out" in caplog.text
+    assert ("Videos/ab1c/ab1c_Breathing.mp4",) in found.left_out.values()
 
 
 @pytest.mark.parametrize(
