@@ -23,7 +23,8 @@ from fer_core.data.annotation_store import AnnotationStore
 from fer_core.data.annotations import Annotation, Annotator, nearest_filled
 from fer_core.data.dataset import FaceDataset, Positions
 from fer_core.data.faces_in_images import Origin
-from fer_core.data.files import ClipFiles, Entry, ImageFiles, inside, segment
+from fer_core.data.files import ClipFiles, ImageFiles, inside, segment
+from fer_core.data.images import FaceBox
 from fer_core.data.selections import Subset, Wrapped
 from fer_core.errors import UserError
 
@@ -169,32 +170,35 @@ def _origins(dataset: FaceDataset, position: int, drawn: tuple[int, int] | None)
     if isinstance(dataset, ClipFiles):
         entry = dataset.listing.entries[position]
         path, numbers = inside(dataset.listing.folder, entry.path), dataset.frame_numbers(position, drawn)
-        # A video's segments are runs; what a folder shows of one lies where the names of its frames say.
-        numbers = segment(entry, frames.open(path))[numbers] if path.is_dir() else (entry.first or 0) + numbers
-        view = _clip_view(path)
-        return [Origin(entry.path, int(number), view) for number in numbers]
+        if not path.is_dir():
+            view = _video_view(path)
+            return [Origin(entry.path, int(number), view) for number in (entry.first or 0) + numbers]
+        # Frames of a folder may differ in size, and those of a segment lie where their names say.
+        source = frames.FolderFrames(path)
+        places = segment(entry, source)[numbers].tolist()
+        return [Origin(entry.path, place, _still_view(path / source.names[place])) for place in places]
     assert isinstance(dataset, ImageFiles)
     entry = dataset.listing.entries[position]
-    return [Origin(entry.path, None, _still_view(inside(dataset.listing.folder, entry.path), entry))]
+    return [Origin(entry.path, None, _still_view(inside(dataset.listing.folder, entry.path), entry.box))]
 
 
 @cache
-def _clip_view(path: Path) -> Box:
-    """The part of a clip's frames that loaders keep: the centre square."""
+def _video_view(path: Path) -> Box:
+    """The part of a video's frames that loaders keep: the centre square."""
     height, width = frames.open(path).read([0]).shape[-2:]
     return _centre(0, 0, width, height)
 
 
-def _still_view(path: Path, entry: Entry) -> Box:
-    """The part of a photograph that loaders keep: the centre square, of the entry's box where it has one."""
+def _still_view(path: Path, box: FaceBox | None = None) -> Box:
+    """The part of a photograph or frame that loaders keep: the centre square, of a face box where there is one."""
     with Image.open(path) as image:  # reads the header alone
         width, height = image.size
         if images.turned(image) in images.SIDEWAYS:
             width, height = height, width
-    if entry.box is None:
+    if box is None:
         return _centre(0, 0, width, height)
-    left, top = max(0, round(entry.box[0])), max(0, round(entry.box[1]))
-    right, bottom = round(entry.box[0] + entry.box[2]), round(entry.box[1] + entry.box[3])
+    left, top = max(0, round(box[0])), max(0, round(box[1]))
+    right, bottom = round(box[0] + box[2]), round(box[1] + box[3])
     return _centre(left, top, min(width, right), min(height, bottom))
 
 

@@ -122,6 +122,19 @@ def test_frames_of_clips(tmp_path):
     assert wrapped.without_face == {(0, 1)}
 
 
+def test_frames_of_a_folder_may_differ_in_size(tmp_path):
+    sizes, marks = [(48, 32), (32, 32), (32, 64), (96, 64)], []
+    (tmp_path / "clips" / "a").mkdir(parents=True)
+    for number, (width, height) in enumerate(sizes):
+        Image.new("RGB", (width, height), (9, 9, 9)).save(tmp_path / "clips" / "a" / f"{number}.png")
+        marks.append(face(np.full((68, 2), [width / 2, height / 2]), number))  # the middle of each
+    write_json(tmp_path / "faces" / "clips" / "a.json", marks)
+    entries = (Entry("clips/a", "neutral"),)
+    clips = ClipFiles("made", "train", Listing(tmp_path, CLASSES, entries), "made up", Sampling(frames=4), size=32)
+    batch = annotated(clips, FinderAnnotator(FaceFiles(tmp_path / "faces"))).take([0])
+    torch.testing.assert_close(batch.landmarks, torch.full((1, 4, 68, 2), 0.5))
+
+
 @pytest.mark.parametrize("sampling", [Sampling(frames=5), Sampling("window", frames=4, stride=2)])
 @pytest.mark.parametrize("segment", [{}, {"first": 3}, {"first": 3, "frames": 9, "numbered": 0}])
 def test_files_tell_the_frames_that_are_drawn(tmp_path, sampling, segment):
