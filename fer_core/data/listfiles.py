@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from fer_core.data import frames
 from fer_core.errors import UserError
 
 Item = TypeVar("Item")
@@ -212,8 +213,13 @@ def once(rows: Iterable[tuple[str, Item]], where: str) -> dict[str, Item]:
     return items
 
 
+def _clips(folder: Path) -> list[Path]:
+    """Folders and videos; not what tools leave beside videos, such as their sound."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in frames.VIDEOS or path.is_dir())
+
+
 def present(folder: Path, name: Callable[[str], str] = str, skipped: Iterable[str] = ()) -> dict[str, str]:
-    """What a folder of clips holds, frame folders and videos alike, looked up in one go.
+    """What a folder of clips holds, frame folders and videos alike, looked up in one go; other files do not count.
 
     Releases that come in parts are often unpacked part by part; a folder whose name holds ``part`` is looked into.
 
@@ -228,9 +234,9 @@ def present(folder: Path, name: Callable[[str], str] = str, skipped: Iterable[st
     if not folder.is_dir():
         return {}
     found: dict[str, str] = {}
-    for child in sorted(folder.iterdir()):
+    for child in _clips(folder):
         if "part" in child.name and child.is_dir():
-            found.update({name(clip.stem): f"{child.name}/{clip.name}" for clip in sorted(child.iterdir())})
+            found.update({name(clip.stem): f"{child.name}/{clip.name}" for clip in _clips(child)})
         else:
             found[name(child.stem)] = child.name
     for path in skipped:

@@ -9,6 +9,7 @@ from fer_core.errors import UserError
 
 
 def write(path: Path, text: str | bytes) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
@@ -124,6 +125,12 @@ def test_present_finds_folders_videos_and_parts(tmp_path: Path) -> None:
         "00003": "clip_part_1/00003",
     }
     assert listfiles.present(tmp_path / "nowhere") == {}
+
+
+def test_what_lies_beside_a_video_is_no_clip(tmp_path: Path) -> None:
+    for path in ("00005.mp4", "00005.wav", "part_1/00006.MP4", "part_1/00006.txt", "00007.csv"):
+        write(tmp_path / path, "")
+    assert listfiles.present(tmp_path) == {"00005": "00005.mp4", "00006": "part_1/00006.MP4"}
 
 
 def test_find_tells_all_places(tmp_path: Path) -> None:
