@@ -123,10 +123,7 @@ class Archive(Source):
 
     def __init__(self, path: Path, folder: str | None) -> None:
         self.where = str(path)
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: expected a whole zip, got a damaged one ({error}); copy it again") from error
+        self._zip = _opened(path)
         try:
             self._members = self._checked(folder)
         except UserError:
@@ -193,6 +190,23 @@ class Archive(Source):
     def close(self) -> None:
         """See :meth:`Source.close`."""
         self._zip.close()
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: expected a whole zip, got a damaged one ({error}); copy it again") from error
+
+
+def member_names(path: Path) -> list[str]:
+    """What a zip says that it holds, unchecked: to tell what it is before an :class:`Archive` reads it.
+
+    Raises:
+        UserError: If the zip is damaged.
+    """
+    with _opened(path) as found:
+        return found.namelist()
 
 
 def open_split(folders: list[Path], stem: str) -> Source:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from fer_core.data import duplicates, files, images, labels
-from fer_core.data.archive import Archive, Folder, Source
+from fer_core.data.archive import Archive, Folder, Source, member_names
 from fer_core.data.cache import cached_array, content_hash
 from fer_core.data.dataset import CLASSES, FaceDataset, MemoryDataset, check_split
 from fer_core.data.demo import DemoFaces
@@ -41,6 +41,7 @@ ZIPS = ("fer2013.zip", "FER2013.zip", "archive.zip")
 #: Usage in fer2013.csv, and in FERPlus' fer2013new.csv.
 USAGES = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
 SIZE = 48  # pixels, side of every image
+_FOLDERS = tuple(labels.RELEASES["fer2013/folders"].codes)
 _COLUMNS = ("emotion", "pixels", "Usage")
 _RESTORE = "restore the official file"
 
@@ -113,20 +114,42 @@ def _pixels(text: str, where: str) -> list[int]:
 
 
 def _source(root: Root) -> tuple[Path, Source | None]:
-    """The folder that holds the data set; with the table, or the class folders' files."""
-    looked = candidates("fer2013", root, FOLDERS)
+    """The folder that holds the data set; with the table, or the class folders' files.
+
+    Folders and zips without a class folder belong to other data sets, and a zip that is refused may hide a sound one.
+    """
+    looked, refused = candidates("fer2013", root, FOLDERS), list[UserError]()
     for folder in looked:
         if any((folder / name).is_file() for name in TABLES):
             return folder, None
-        if (folder / "train").is_dir() and (folder / "test").is_dir():
+        parts = [folder / part for part in ("train", "test")]
+        if all(part.is_dir() for part in parts) and any((part / name).is_dir() for part in parts for name in _FOLDERS):
             return folder, Folder(folder, depth=2)
-        for name in ZIPS:
-            if (folder / name).is_file():
-                return folder, Archive(folder / name, None)
+        for path in (folder / name for name in ZIPS if (folder / name).is_file()):
+            try:
+                if _holds_classes(path):
+                    return folder, Archive(path, None)
+            except UserError as error:
+                refused.append(error)
+    if refused:
+        raise refused[0]
     raise UserError(
-        f"fer2013: expected {' or '.join(TABLES)}, train/ and test/, or {' or '.join(ZIPS)}, found none in "
-        f"{', '.join(map(str, looked))}; point --data-root or FER_DATA_ROOT to their folder"
+        f"fer2013: expected {' or '.join(TABLES)}, train/ and test/ with folders {', '.join(_FOLDERS)}, or these in "
+        f"{' or '.join(ZIPS)}, found none in {', '.join(map(str, looked))}; point --data-root or FER_DATA_ROOT to "
+        "their folder"
     )
+
+
+def _holds_classes(path: Path) -> bool:
+    """Whether a zip has a class folder.
+
+    Raises:
+        UserError: If it is damaged, or has the challenge's table in place of one.
+    """
+    parts = {part for name in member_names(path) for part in name.split("/")}
+    if parts.isdisjoint(_FOLDERS) and (table := parts.intersection(TABLES)):
+        raise UserError(f"{path}: expected class folders in a zip, got {min(table)}; unpack it beside the zip")
+    return not parts.isdisjoint(_FOLDERS)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -202,7 +203,7 @@ def test_ferplus_names_tables_that_do_not_belong_together(tmp_path: Path) -> Non
 
 
 def test_folders_without_images_are_told_with_what_lay_there(tmp_path: Path) -> None:
-    for name in ("train", "test"):
+    for name in ("train", "test/angry"):
         (tmp_path / "bare" / name).mkdir(parents=True)
     with pytest.raises(UserError, match="expected images train/CLASS/NAME in it, got nothing"):
         data.open("fer2013", "train", tmp_path / "bare")
@@ -213,3 +214,35 @@ def test_folders_without_images_are_told_with_what_lay_there(tmp_path: Path) -> 
             archive.write(path, path.relative_to(tmp_path / "made").as_posix())
     with pytest.raises(UserError, match="expected images test/CLASS/NAME in it, got archive/test/"):
         data.open("fer2013", "test", tmp_path / "zipped")
+
+
+def zipped(path: Path, *names: str) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"content")
+
+
+def test_what_belongs_to_other_data_sets_is_no_fer2013(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / name / "somebody").mkdir(parents=True)
+    zipped(tmp_path / "archive.zip", "readme.txt", "train/somebody/1.png")
+    (tmp_path / "fer2013.zip").write_bytes(b"no zip")
+    with pytest.raises(UserError, match=r"fer2013\.zip: expected a whole zip"):
+        data.open("fer2013", "train", tmp_path)
+    write_table(tmp_path / "fer2013", ROWS)
+    assert len(data.open("fer2013", "test", tmp_path)) == 8
+    (tmp_path / "fer2013/fer2013.csv").unlink()
+    write_folders(tmp_path / "fer2013")
+    assert len(data.open("fer2013", "test", tmp_path)) == 7
+    shutil.rmtree(tmp_path / "fer2013")
+    (tmp_path / "fer2013.zip").unlink()
+    with pytest.raises(UserError, match=r"train/ and test/ with folders angry, disgust, .*found none in"):
+        data.open("fer2013", "train", tmp_path)
+
+
+def test_a_zip_of_the_table_is_to_be_unpacked(tmp_path: Path) -> None:
+    zipped(tmp_path / "archive.zip", "fer2013/fer2013.csv", "fer2013/fer2013.bib")
+    with pytest.raises(UserError, match=r"archive\.zip: expected class folders in a zip, got fer2013\.csv; unpack it"):
+        data.open("fer2013", "train", tmp_path)
+    write_table(tmp_path, ROWS)
+    assert len(data.open("fer2013", "train", tmp_path)) == 7
