@@ -145,7 +145,8 @@ def _codes(folder: Path) -> tuple[list[str], np.ndarray]:
         logger.info("reading %d annotations of affectnet, once", len(names))
         return np.array([_code(folder / f"{name}_exp.npy") for name in names], dtype=np.int16)
 
-    digest = hashlib.sha256("\n".join(f"{name} {stamps[name]}" for name in names).encode()).hexdigest()[:16]
+    lines = (str(folder.resolve()), *(f"{name} {stamps[name]}" for name in names))
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
     return names, cache.cached_array(f"affectnet-codes-{digest}", read)
 
 

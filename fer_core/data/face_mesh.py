@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_core import atomic
+from fer_core import atomic, config
 from fer_core.data.faces_in_images import FoundFace, Origin
 from fer_core.errors import UserError
 from fer_core.folders import cache_folder
@@ -71,10 +71,11 @@ class FaceMesh:
             raise UserError(
                 f"mediapipe: expected most >= 1 and confidence in 0..1, got {most} and {confidence}; mend it"
             )
-        _mediapipe()  # a missing package is told before anything is downloaded
+        package = _mediapipe()  # a missing one is told before anything is downloaded
         self.path = fetch_model() if model == DOWNLOAD else _existing(Path(model).expanduser())
         self.most, self.confidence = most, confidence
-        self.version = f"{_sha256(self.path)[:16]}-{most}-{confidence:g}"
+        points = config.digest({"points": MESH_68})[:8]
+        self.version = f"{_sha256(self.path)[:16]}-{most}-{confidence:g}-{points}-{package.__version__}"
         self._landmarker: tuple[int, Any] | None = None
 
     def find(self, image: np.ndarray, origin: Origin | None = None) -> list[FoundFace]:

@@ -1,6 +1,7 @@
 """AffectNet in both releases, with eight and with seven classes."""
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,15 @@ def test_codes_of_the_arrays(tmp_path: Path) -> None:
     np.save(tmp_path / "val_set/annotations/3_exp.npy", np.array("8"))
     with pytest.raises(UserError, match=r"val_set/annotations/3_exp\.npy: expected a label of affectnet-8/npy"):
         data.open("affectnet-8", "test", tmp_path)
+
+
+def test_codes_of_another_folder_are_read_anew(tmp_path: Path) -> None:
+    for folder, code in (("a", 1), ("b", 6)):
+        arrays(tmp_path / folder, [code], "val_set")
+        os.utime(tmp_path / folder / "val_set/annotations/0_exp.npy", (10**9, 10**9))
+        os.utime(tmp_path / folder / "val_set/annotations/0_val.npy", (10**9, 10**9))
+    opened = [data.open("affectnet-8", "test", tmp_path / folder) for folder in "ab"]
+    assert [each.classes[each.labels[0]] for each in opened] == ["happiness", "anger"]
 
 
 @pytest.mark.parametrize(("content", "message"), [

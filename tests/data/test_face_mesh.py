@@ -68,6 +68,7 @@ def mediapipe(monkeypatch):
         return SimpleNamespace(data=data)
 
     module = SimpleNamespace(
+        __version__="1.2.0",
         Image=picture,
         ImageFormat=SimpleNamespace(SRGB=1),
         tasks=SimpleNamespace(
@@ -142,11 +143,17 @@ def test_another_process_opens_the_model_anew(mediapipe, model, monkeypatch):
     assert Landmarker.made == 3
 
 
-def test_the_version_follows_model_and_settings(mediapipe, model, tmp_path):
+def test_the_version_follows_all_that_answers_depend_on(mediapipe, model, tmp_path, monkeypatch):
     other = tmp_path / "other.task"
     other.write_bytes(b"another model")
     versions = {FaceMesh(model).version, FaceMesh(other).version, FaceMesh(model, confidence=0.3).version}
     assert len(versions) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(face_mesh, "MESH_68", MESH_68[::-1])
+        versions.add(FaceMesh(model).version)
+    mediapipe.__version__ = "1.3.0"  # whose answers may differ
+    versions.add(FaceMesh(model).version)
+    assert len(versions) == 5
 
 
 def test_a_mesh_of_another_size(mediapipe, model, monkeypatch):
