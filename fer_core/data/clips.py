@@ -118,6 +118,20 @@ def lists_folder(folder: Path, options: ListedOptions) -> Path:
     return path
 
 
+def numbered_clip(path: str, where: str) -> str:
+    """The name of a clip of DFEW or MAFW in all lists alike: "…/00025", "25.mp4" and "25" are clip 00025.
+
+    Args:
+        path: As a list has it.
+        where: What messages name.
+
+    Raises:
+        UserError: If it does not end with a number.
+    """
+    stem = listfiles.cut(path, 1, where)[0].removesuffix(".mp4")
+    return f"{listfiles.whole_number(stem, 'the number of a clip', where):05d}"
+
+
 def read(
     rows: Iterable[listfiles.Row], where: str, release: str, clip: Callable[[str, str], str]
 ) -> dict[str, Labelled]:

@@ -23,12 +23,6 @@ HEADER = ("video_name", "label")
 SOURCE = "DFEW (Jiang et al., 2020)"
 
 
-def _clip(path: str, where: str) -> str:
-    """The name of a clip in all lists alike: "…/00001", "1.mp4" and "1" are clip 00001."""
-    stem = listfiles.cut(path, 1, where)[0].removesuffix(".mp4")
-    return f"{listfiles.whole_number(stem, 'the number of a clip', where):05d}"
-
-
 def _lists(split: str, options: FoldOptions) -> tuple[str, ...]:
     """Where the list of a split may lie, in the folder of the lists."""
     fold = options.fold
@@ -46,7 +40,7 @@ def _told(folder: Path, split: str, options: FoldOptions) -> dict[str, Labelled]
     path = listfiles.find(clips.lists_folder(folder, options), _lists(split, options), "dfew: list")
     official = options.lists == "official"
     rows = listfiles.table_rows(path, HEADER) if official else listfiles.split_rows(path, clips.COLUMNS[options.lists])
-    return clips.read(rows, path.name, f"dfew/{options.lists}", _clip)
+    return clips.read(rows, path.name, f"dfew/{options.lists}", clips.numbered_clip)
 
 
 def listing(split: str, root: Root, options: FoldOptions) -> Listing:

@@ -45,12 +45,6 @@ class MafwOptions(FoldOptions):
     captions: Literal["none", "english", "chinese"] = "none"
 
 
-def _clip(path: str, where: str) -> str:
-    """The name of a clip in all lists alike: "00025.mp4" and "…/00025" are clip 00025."""
-    stem = listfiles.cut(path, 1, where)[0].removesuffix(".mp4")
-    return f"{listfiles.whole_number(stem, 'the number of a clip', where):05d}"
-
-
 def _lists(split: str, options: MafwOptions) -> tuple[str, ...]:
     fold = options.fold
     return {
@@ -63,7 +57,7 @@ def _lists(split: str, options: MafwOptions) -> tuple[str, ...]:
 def _told(folder: Path, split: str, options: MafwOptions) -> dict[str, Labelled]:
     path = listfiles.find(clips.lists_folder(folder, options), _lists(split, options), "mafw: list")
     rows = listfiles.split_rows(path, clips.COLUMNS[options.lists])
-    return clips.read(rows, path.name, f"mafw/{options.lists}", _clip)
+    return clips.read(rows, path.name, f"mafw/{options.lists}", clips.numbered_clip)
 
 
 def _captioned(folder: Path, split: str, options: MafwOptions, told: Mapping[str, Labelled]) -> dict[str, Labelled]:
@@ -76,7 +70,7 @@ def _captioned(folder: Path, split: str, options: MafwOptions, told: Mapping[str
         from_left=True,
         encodings=("utf-8-sig", "gb18030"),
     )
-    captions = listfiles.once(((_clip(row.columns[0], row.where), row) for row in rows), path.name)
+    captions = listfiles.once(((clips.numbered_clip(row.columns[0], row.where), row) for row in rows), path.name)
     for name, row in captions.items():
         label = labels.decode("mafw/official", row.columns[1], row.where)
         if name in told and told[name].label != label:

@@ -54,6 +54,16 @@ def test_read_names_the_line(row: tuple[str, ...], message: str) -> None:
         clips.read([listfiles.Row(row, "list", 1)], "list", "dfew/dfer-clip", lambda path, where: path)
 
 
+@pytest.mark.parametrize("path", ["25", "25.mp4", "00025.mp4", "/home/them/DFEW/Clip/jpg_256/00025", "D:\\MAFW\\00025.mp4"])
+def test_a_clip_of_any_list_has_one_name(path: str) -> None:
+    assert clips.numbered_clip(path, "list") == "00025"
+
+
+def test_a_clip_without_a_number_is_refused() -> None:
+    with pytest.raises(UserError, match="list: expected the number of a clip as a whole number, got 'x25'"):
+        clips.numbered_clip("x25.mp4", "list")
+
+
 def test_the_first_usual_folder_that_is_there_is_taken(tmp_path: Path) -> None:
     assert clips.clips_folder(tmp_path, None, ("data/faces", "data/clips")) == "data/faces"
     (tmp_path / "data/clips").mkdir(parents=True)
