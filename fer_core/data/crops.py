@@ -38,9 +38,6 @@ class Crops:
 
         Returns:
             An empty text where the journal does not know it; None where no alignment made its folder.
-
-        Raises:
-            UserError: If an alignment's note cannot be read.
         """
         pure = PurePosixPath(align_folder.output_of(path))
         below = str(pure.parent)
@@ -79,9 +76,6 @@ def over(found: Listing, what: str, raw: Callable[[str], str] = str) -> Listing:
 
     Returns:
         The samples, each with the path of its crop and no face box, but for those without a face, which are left out.
-
-    Raises:
-        UserError: If an alignment's note cannot be read.
     """
     crops, entries, without = Crops(found.folder), list[Entry](), list[str]()
     for entry in found.entries:
@@ -92,9 +86,11 @@ def over(found: Listing, what: str, raw: Callable[[str], str] = str) -> Listing:
         elif outcome == "skipped":
             without.append(path)
         else:
+            # Who has named the crops as the list does may go on so.
+            path = entry.path if (found.folder / entry.path).exists() else align_folder.output_of(path)
             # An alignment counts frames from 1, and boxes lie in the photograph.
             numbered = None if entry.numbered is None else align_folder.FIRST_FRAME
-            entries.append(replace(entry, path=align_folder.output_of(path), box=None, numbered=numbered))
+            entries.append(replace(entry, path=path, box=None, numbered=numbered))
     if not without:
         return replace(found, entries=tuple(entries))
     logger.warning("%s: %d of %d %s (%s)", what, len(without), len(found.entries), _WITHOUT_FACE, without[0])

@@ -54,7 +54,7 @@ def test_read_names_the_line(row: tuple[str, ...], message: str) -> None:
         clips.read([listfiles.Row(row, "list", 1)], "list", "dfew/dfer-clip", lambda path, where: path)
 
 
-@pytest.mark.parametrize("path", ["25", "25.mp4", "00025.mp4", "/home/them/DFEW/Clip/jpg_256/00025", "D:\\MAFW\\00025.mp4"])
+@pytest.mark.parametrize("path", ["25", "25.mp4", "00025.mp4", "/home/them/jpg_256/00025", "D:\\MAFW\\00025.mp4"])
 def test_a_clip_of_any_list_has_one_name(path: str) -> None:
     assert clips.numbered_clip(path, "list") == "00025"
 

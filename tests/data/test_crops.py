@@ -130,6 +130,16 @@ def test_other_folders_stay_as_they_are(tmp_path: Path) -> None:
     assert [entry.path for entry in crops.over(found, "toy/test").entries] == ["raw/1.jpg", "made/1.png"]
 
 
+def test_crops_may_have_the_names_of_the_list(tmp_path: Path) -> None:
+    found = Listing(tmp_path, ("a",), (Entry("made/1.jpg", "a", box=(0, 0, 4, 4)), Entry("made/2.jpg", "a")))
+    (tmp_path / "raw").mkdir()
+    for name in ("1.jpg", "2.jpg"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "raw" / name)
+    align(tmp_path / "raw", tmp_path / "made", without={"2.jpg"})
+    (tmp_path / "made/1.png").rename(tmp_path / "made/1.jpg")
+    assert crops.over(found, "toy/test").entries == (Entry("made/1.jpg", "a"),)
+
+
 def test_a_crop_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     demo.write("raf-db", tmp_path / "raw")
     (tmp_path / "raw/Image/aligned/test_0001_aligned.jpg").write_bytes(b"broken")
