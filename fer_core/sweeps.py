@@ -8,7 +8,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -20,7 +19,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from fer_core import experiments, tables
-from fer_core.errors import STOPS, Stopped, UserError
+from fer_core.engine.preemption import stoppable
+from fer_core.errors import Stopped, UserError
 from fer_core.records import Record
 from fer_core.sweep_jobs import Job
 
@@ -121,30 +121,6 @@ def _result(future: Future[Outcome], job: Job) -> Outcome:
         return future.result()
     except BrokenProcessPool:
         return Outcome(job, error="a process of this sweep died, killed perhaps for want of memory; start it again")
-
-
-@contextmanager
-def stoppable(advice: str) -> Iterator[None]:
-    """Signals become :class:`Stopped`: by themselves they would end this process and leave its children at work.
-
-    Ctrl-C is a KeyboardInterrupt already.
-
-    Args:
-        advice: What to do to go on; ends the message.
-    """
-
-    def stop(number: int, _: Any) -> None:
-        name = signal.Signals(number).name
-        raise Stopped(f"stopped by {name}; {advice}", name)
-
-    ours = threading.current_thread() is threading.main_thread()  # others may not handle signals
-    heard = [getattr(signal, name) for name in STOPS if name != "SIGINT" and hasattr(signal, name)] if ours else []
-    before = {number: signal.signal(number, stop) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

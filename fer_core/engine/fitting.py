@@ -255,8 +255,10 @@ class _Trainer:
                 self.end_epoch(row)
             except _AskedToStopError:
                 self.keeper.stop()
-            if state.epoch <= epochs:
+            if state.epoch <= epochs and not self.stopped_early:
                 self.keeper.look_up()
+            else:
+                self.keeper.end()
         if state.selected != len(state.history):
             load_weights(self.method, self.course.weights)
         elif self.stepper.average is not None:
@@ -297,8 +299,8 @@ def fit(
         seed: Seeds Python, NumPy, torch, the order of samples and their augmentation.
         device: Where to train.
         progress: A bar in a terminal and one line an epoch, on standard error; False says nothing.
-        checkpoint: File to go on from where it is there, and to write now and then and when a signal asks to stop.
-            It stays when training ends. None for none.
+        checkpoint: File to go on from where it is there, and to write now and then, when a signal asks to stop, and
+            when training ends: it stays, and nothing is trained again. None for none.
         checkpoint_seconds: Least time between two writes.
         log_dir: Folder for TensorBoard's event files; None writes none.
         prepared: Whether the method has seen its training data already, as one that a file has brought: it does not

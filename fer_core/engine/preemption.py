@@ -2,10 +2,12 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from fer_core.errors import STOPS
+from fer_core.errors import STOPS, Stopped
 
 
 class Preemption:
@@ -39,3 +41,27 @@ class Preemption:
         if name == self.by == "SIGINT":
             raise KeyboardInterrupt
         self.by = name
+
+
+@contextmanager
+def stoppable(advice: str) -> Iterator[None]:
+    """Signals become :class:`Stopped`: by themselves they would end this process, and leave its children at work.
+
+    Ctrl-C is a KeyboardInterrupt already. A :class:`Preemption` within takes signals first.
+
+    Args:
+        advice: What to do to go on; ends the message.
+    """
+
+    def stop(number: int, _: Any) -> None:
+        name = signal.Signals(number).name
+        raise Stopped(f"stopped by {name}; {advice}", name)
+
+    ours = threading.current_thread() is threading.main_thread()  # others may not handle signals
+    heard = [getattr(signal, name) for name in STOPS if name != "SIGINT" and hasattr(signal, name)] if ours else []
+    before = {number: signal.signal(number, stop) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

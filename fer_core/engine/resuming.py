@@ -127,14 +127,24 @@ class Keeper:
         """Between two steps: writes the checkpoint where it is time for it, or stops where that was asked."""
         if self.path is None:
             return
-        asked, due = bool(self.preemption.by), time.perf_counter() - self.saved >= self.every
-        if self.processes.count > 1:  # all must do the same
-            told = torch.tensor([asked, due and self.processes.main], dtype=torch.float32, device=self.processes.device)
-            asked, due = (value > 0 for value in self.processes.sum(told).tolist())
+        due = time.perf_counter() - self.saved >= self.every
+        asked, due = self._agreed(bool(self.preemption.by), due and self.processes.main)
         if asked:
             self.stop()
         elif due:
             self.save()
+
+    def end(self) -> None:
+        """After the last step: writes the checkpoint, since a run may have more to do; stops where that was asked.
+
+        Raises:
+            Stopped: If it was.
+        """
+        if self.path is None:
+            return
+        written = self.save()
+        if self._agreed(bool(self.preemption.by))[0]:
+            self._stop("its training", written)
 
     def stop(self) -> None:
         """Writes the checkpoint and ends the run.
@@ -142,12 +152,21 @@ class Keeper:
         Raises:
             Stopped: Always.
         """
-        written = self.save()
-        state, by = self.course.state, self.preemption.by or "another process"
-        where = f"epoch {state.epoch} of {self.epochs}, step {state.step} of {self.steps}"
+        state = self.course.state
+        self._stop(f"epoch {state.epoch} of {self.epochs}, step {state.step} of {self.steps}", self.save())
+
+    def _stop(self, where: str, written: bool) -> None:
+        by = self.preemption.by or "another process"
         if written:
             raise Stopped(f"stopped by {by} after {where}; start the same run again and it goes on from there", by)
         raise Stopped(f"stopped by {by} after {where}; the checkpoint could not be written", by)
+
+    def _agreed(self, *wished: bool) -> list[bool]:
+        """What any of the processes wishes: all must do the same."""
+        if self.processes.count == 1:
+            return list(wished)
+        told = torch.tensor(wished, dtype=torch.float32, device=self.processes.device)
+        return [value > 0 for value in self.processes.sum(told).tolist()]
 
     def save(self) -> bool:
         """Writes the checkpoint; whether that succeeded."""
@@ -214,4 +233,8 @@ class Keeper:
         self.stepper.restore(groups, whole["stepper"])
         index = self.processes.index
         runtime.set_random_state(groups[f"random{index}"], whole["random"][index], device)
-        return f"going on after epoch {course.state.epoch}, step {course.state.step} of {self.steps}"
+        state = course.state
+        ended = state.epoch > self.epochs
+        return "going on after " + (
+            "its training" if ended else f"epoch {state.epoch}, step {state.step} of {self.steps}"
+        )

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fer_core import adapt, atomic, clip, clip_weights, config, data, embedded, engine, hardware, models, records
+from fer_core.engine.preemption import stoppable
 from fer_core.errors import UserError
 from fer_core.experiments import measuring, opening, personalising, protocols, reusing, trained
 from fer_core.experiments.generality import generality
@@ -125,6 +126,8 @@ def outdated(
     return config.digest({key: value for key, value in today.items() if key in compared}) != measured_digest
 
 
+# While it trains, the engine hears signals first, and writes its checkpoint.
+@stoppable("start the same run again; where it had begun to train, it goes on from there")
 def run(
     name: str,
     profile: str = "quick",
@@ -173,7 +176,8 @@ def run(
 
     Raises:
         UserError: If a name, setting, file or device is not what it should be. No record is written then.
-        Stopped: If SIGTERM, SIGUSR1 or SIGUSR2 came; the same run goes on from its checkpoint.
+        Stopped: If SIGTERM, SIGUSR1 or SIGUSR2 came; the same run goes on from its checkpoint, if it had begun to
+            train, and what had been trained to the end is not trained again.
     """
     clock, commit = _Clock(), hardware.commit()  # now: somebody may change the files while this runs
     experiment = load(name)

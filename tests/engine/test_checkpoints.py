@@ -151,6 +151,41 @@ def test_stops_while_it_evaluates(fresh_cache: Path, tmp_path: Path) -> None:
     assert [row["lr"] for row in fit.history] == [row["lr"] for row in expected.history]
 
 
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_training_that_has_ended_is_not_done_again(
+    fresh_cache: Path, tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, expected = fitted(settings, tmp_path / "c")
+
+    def trains(*_: Any) -> None:
+        raise AssertionError("a step was taken again")
+
+    monkeypatch.setattr(engine.fitting.Stepper, "step", trains)
+    toy, fit = fitted(settings, tmp_path / "c")
+    assert same(weights(toy), weights(whole))
+    np.testing.assert_array_equal(fit.test.logits, expected.test.logits)
+    assert (fit.history, fit.selected_epoch) == (expected.history, expected.selected_epoch)
+
+
+def test_a_signal_at_the_end_of_a_training_is_heard(
+    fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = fitted(SETTINGS[2], None)
+    row = engine.fitting.Report.row
+
+    def last(self: Any, told: dict[str, Any]) -> None:
+        row(self, told)
+        if told["epoch"] == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.fitting.Report, "row", last)
+        with pytest.raises(Stopped, match="stopped by SIGTERM after its training; start the same run again"):
+            fitted(SETTINGS[2], tmp_path / "c")
+    toy, _ = fitted(SETTINGS[2], tmp_path / "c")
+    assert same(weights(toy), weights(whole))
+
+
 def test_a_method_without_training_stops_without_a_checkpoint(fresh_cache: Path, tmp_path: Path) -> None:
     class Evaluates(Frozen):
         def forward(self, batch: Batch) -> Any:

@@ -1,11 +1,14 @@
 """Leave-one-out runs: who trains, who is tested, and that nothing of the person left out is seen."""
 
+import signal
+
 import numpy as np
 import pytest
 
 from fer_core import clip, data, engine, experiments, models, records
-from fer_core.errors import UserError
-from fer_core.experiments import protocols, running
+from fer_core.engine import fitting
+from fer_core.errors import Stopped, UserError
+from fer_core.experiments import personalising, protocols, running
 
 LEFT_OUT = {"protocol": "leave-one-out", "backbone": "embedded:random"}
 FEW = {"data.limit": {"train": 16, "validation": 8, "test": 12}}
@@ -106,6 +109,43 @@ def test_two_runs_are_equal_and_leave_no_checkpoint(run, faces):
     one = run("clip-au-facs-pain", checkpoint_seconds=0.0)
     other = run("clip-au-facs-pain", force=True)
     assert records.same_result(one, other)
+    assert not list((faces / "checkpoints").glob("*.safetensors"))
+
+
+@pytest.fixture
+def unheard():
+    """A SIGTERM that a run does not listen to fails the test, and does not end all tests."""
+
+    def fail(*_):
+        raise AssertionError("nobody listened")
+
+    before = signal.signal(signal.SIGTERM, fail)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_stop_costs_no_training_that_had_ended(run, faces, monkeypatch, unheard):
+    few = {"data.limit": {"train": 8, "validation": 4, "test": 6}, "training.epochs": 1}
+    steps, step = [], fitting.Stepper.step
+    monkeypatch.setattr(fitting.Stepper, "step", lambda *given: steps.append(1) or step(*given))
+    whole, needed = run("tent-facs-pain", few), len(steps)
+    meetings, meet = [], personalising.meet
+
+    def stopped(*given):
+        meetings.append(1)
+        if len(meetings) == 4:  # test and validation people of one fold, and again of the next
+            signal.raise_signal(signal.SIGTERM)
+        return meet(*given)
+
+    steps.clear()
+    monkeypatch.setattr(personalising, "meet", stopped)
+    with pytest.raises(Stopped, match="stopped by SIGTERM; start the same run again; where it had begun to train"):
+        run("tent-facs-pain", few, folder="stopped")
+    assert len(list((faces / "checkpoints").glob("*-without-*.safetensors"))) == 2
+    assert 0 < len(steps) < needed
+    again = run("tent-facs-pain", few, folder="stopped")
+    assert len(steps) == needed
+    assert records.same_result(again, whole)
     assert not list((faces / "checkpoints").glob("*.safetensors"))
 
 
