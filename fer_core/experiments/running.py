@@ -165,7 +165,7 @@ def run(
         checkpoint_seconds: Least time between two writes of the checkpoint.
         log_dir: Folder for TensorBoard's event files; None writes none.
         keep_model: Whether to keep what was trained, for :func:`fer_core.experiments.trained.load`; ``half`` rounds
-            it to half precision.
+            it to half precision. Where the record is there, but its method was not kept so, it is trained again.
         models_dir: The folder for it; ``book/models`` by default.
         checkpoints_dir: The folder of checkpoints; in the cache folder by default.
         trained_by: What another run has kept, to be tested in place of training the same again: its file, or its
@@ -208,11 +208,10 @@ def run(
     path = records.path_of(name, profile, seed, fold, variant)
     there = None if force else _there(records_dir, path)
     identity = (digest(resolved), fingerprint, tower.weights)
-    kept = not keep_model or trained.file_of(path, models_dir).is_file()
     # A setting that the library has learned since, and that stands at its default, changes no result.
     if (
         there
-        and kept
+        and (not keep_model or trained.is_kept(there, models_dir, keep_model == "half"))
         and (there.fingerprint, there.weights) == (fingerprint, tower.weights)
         and not outdated(name, profile, there.overrides, there.config, there.config_digest)
     ):

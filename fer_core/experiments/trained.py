@@ -69,6 +69,27 @@ def keep(method: models.Method, record: Record, folder: Path | str | None = None
     return path
 
 
+def is_kept(record: Record, folder: Path | str | None = None, half: bool = False) -> bool:
+    """Whether the file of a record holds what its run has trained, or another that would come to the same.
+
+    Args:
+        record: The run's, measured with today's settings.
+        folder: ``book/models`` by default.
+        half: Whether it is to be rounded to half precision, or else whole.
+    """
+    try:
+        told = read(file_of(record.path, folder))
+    except UserError:  # there is none, or nothing to be had from it
+        return False
+    same = all(told[name] == getattr(record, name) for name in ("fingerprint", "weights"))
+    return same and told["half"] == half and not _is_outdated(told, record.experiment, record.profile)
+
+
+def _is_outdated(told: Mapping[str, Any], experiment: str, profile: str) -> bool:
+    """Whether a file was trained with other settings than an experiment has today."""
+    return running.outdated(experiment, profile, told["overrides"], told["config"], told["config_digest"])
+
+
 def read(path: Path | str) -> dict[str, Any]:
     """What a kept file tells of its run, without its weights.
 
@@ -79,7 +100,7 @@ def read(path: Path | str) -> dict[str, Any]:
     if not place.is_file():
         raise UserError(f"{place}: expected a method that a run has kept, found no file; `run --keep-model` writes one")
     with _damage_told(place):
-        told = checkpoints.read_state(place)
+        told = {"half": False, **checkpoints.read_state(place)}  # the first files were all whole, and did not say so
         kinds = {"config": dict, "overrides": dict, "classes": list, "backbone": str, "dataset": str, "method": str}
         wrong = [name for name in (*_TOLD, "classes") if not isinstance(told[name], kinds.get(name, object))]
         if wrong or not isinstance(told["config"]["model"], dict) or not isinstance(told["config"]["data"], dict):
@@ -171,7 +192,7 @@ def kept(
             f"{profile} --seed {seed} --keep-model`"
         )
     told = read(path)
-    if running.outdated(experiment, profile, told["overrides"], told["config"], told["config_digest"]):
+    if _is_outdated(told, experiment, profile):
         raise UserError(
             f"{path}: expected a method trained with today's settings, got one of other settings; train it again with "
             f"`fer-core run {experiment} --profile {profile} --seed {seed} --force --keep-model`"

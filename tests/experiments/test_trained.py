@@ -74,6 +74,38 @@ def test_a_run_found_again_still_keeps_its_method(run, tmp_path):
     assert trained.read(path)["config_digest"] == record.config_digest
 
 
+def test_a_file_that_does_not_say_of_its_precision_is_whole(run, tmp_path):
+    record = run("linear-probe-ferplus")
+    groups, told = checkpoints.read(kept(tmp_path, record))
+    del told["half"]
+    checkpoints.write(kept(tmp_path, record), groups, told)
+    assert trained.read(kept(tmp_path, record))["half"] is False
+    assert trained.is_kept(record, tmp_path / "models")
+
+
+def test_a_file_of_other_weights_data_or_precision_is_made_again(run, ferplus, tmp_path):
+    record = run("linear-probe-ferplus", keep_model="half")
+    file = kept(tmp_path, record)
+    assert trained.read(file)["half"]
+    run("linear-probe-ferplus")
+    assert not trained.read(file)["half"]
+    written, stamp = file.read_bytes(), file.stat().st_mtime_ns
+    run("linear-probe-ferplus")
+    assert file.stat().st_mtime_ns == stamp
+    label = ferplus / "FER2013Train" / "label.csv"
+    label.write_text("\n".join(label.read_text().splitlines()[:-1]) + "\n")
+    other = run("linear-probe-ferplus", keep_model=False, force=True)
+    assert trained.read(file)["fingerprint"] == record.fingerprint != other.fingerprint
+    run("linear-probe-ferplus")
+    assert trained.read(file)["fingerprint"] == other.fingerprint
+    groups, told = checkpoints.read(file)
+    checkpoints.write(file, groups, {**told, "config_digest": "0" * 16})
+    assert not trained.is_kept(other, tmp_path / "models")
+    file.write_bytes(written[:-4])
+    run("linear-probe-ferplus")
+    assert trained.open_file(file).classes == tuple(data.CLASSES)
+
+
 def test_another_clip_is_refused(run, tmp_path):
     path = kept(tmp_path, run("linear-probe-ferplus"))
     told = trained.read(path)
