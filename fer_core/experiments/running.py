@@ -175,7 +175,8 @@ def run(
         The record that was written, or the one that was there.
 
     Raises:
-        UserError: If a name, setting, file or device is not what it should be. No record is written then.
+        UserError: If a name, setting, file or device is not what it should be, or the same run's record is there, made
+            with other data or weights, without ``force``. No record is written then.
         Stopped: If SIGTERM, SIGUSR1 or SIGUSR2 came; the same run goes on from its checkpoint, if it had begun to
             train, and what had been trained to the end is not trained again.
     """
@@ -206,15 +207,9 @@ def run(
     with clock.phase("clip"):
         tower = clip.load(settings.backbone, device=target)
     path = records.path_of(name, profile, seed, fold, variant)
-    there = None if force else _there(records_dir, path)
+    there = None if force else _there(records_dir, path, fingerprint, tower.weights)
     identity = (digest(resolved), fingerprint, tower.weights)
-    # A setting that the library has learned since, and that stands at its default, changes no result.
-    if (
-        there
-        and (not keep_model or trained.is_kept(there, models_dir, keep_model == "half"))
-        and (there.fingerprint, there.weights) == (fingerprint, tower.weights)
-        and not outdated(name, profile, there.overrides, there.config, there.config_digest)
-    ):
+    if there and (not keep_model or trained.is_kept(there, models_dir, keep_model == "half")):
         logger.info("%s is there already, with these settings, data and weights; --force runs it again", there.path)
         return there
     _check_places(path, records_dir, models_dir, keep_model is not False)
@@ -314,13 +309,27 @@ def _check_places(path: Path, records_dir: str | Path | None, models_dir: str | 
         raise UserError(f"models: cannot write {error.filename} ({error.strerror}); pass another --models") from error
 
 
-def _there(folder: str | Path | None, path: Path) -> Record | None:
+def _there(folder: str | Path | None, path: Path, fingerprint: str, weights: str) -> Record | None:
+    """The record of this very run, if it is there; one that is stale is not, and will be replaced.
+
+    Raises:
+        UserError: If the record is of the same settings, but of other data or weights: a name does not tell them apart.
+    """
     found = Path(folder or records.default_folder()) / path
     if not found.is_file():
         return None
     record = records.read(found)
     if record.path != path:
         raise UserError(f"{found}: expected the record of {path}, got that of {record.path}; delete it and run again")
+    # A setting that the library has learned since, and that stands at its default, changes no result.
+    if is_stale(record):
+        return None
+    for kind, theirs, ours in (("data", record.fingerprint, fingerprint), ("weights", record.weights, weights)):
+        if theirs != ours:
+            raise UserError(
+                f"{found}: expected the {kind} of this record, {theirs}, got {ours}; --force replaces the record, "
+                "--records DIR keeps both"
+            )
     return record
 
 

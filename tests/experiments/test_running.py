@@ -105,12 +105,36 @@ def test_an_equal_record_is_kept_unless_forced(run, fit_count):
     assert records.same_result(first, again)
 
 
-def test_a_record_of_other_data_is_not_kept(run, fit_count, ferplus):
+def test_a_record_of_other_data_is_replaced_by_force_alone(run, fit_count, ferplus):
     first = run()
     label = ferplus / "FER2013Test" / "label.csv"
     label.write_text("\n".join(label.read_text().splitlines()[:-1]) + "\n")
-    assert run().metrics["n"] == first.metrics["n"] - 1
+    other = run(folder="others")
+    told = f"expected the data of this record, {first.fingerprint}, got {other.fingerprint}; --force replaces"
+    with pytest.raises(UserError, match=told):
+        run()
     assert len(fit_count) == 2
+    assert run(folder="others") == other
+    assert run(force=True).metrics["n"] == first.metrics["n"] - 1
+    assert len(fit_count) == 3
+
+
+def test_a_record_of_other_weights_of_the_same_name_is_replaced_by_force_alone(run, fit_count, monkeypatch):
+    first = run()
+    load = running.clip.load
+
+    def changed(*given, **names):
+        tower = load(*given, **names)
+        monkeypatch.setattr(tower, "weights", "0" * 16)
+        return tower
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running.clip, "load", changed)
+        with pytest.raises(UserError, match=f"expected the weights of this record, {first.weights}, got 0000") as told:
+            run()
+    assert "\n" not in str(told.value)
+    assert len(fit_count) == 1
+    assert run() == first
 
 
 def test_overridden_runs_have_a_file_of_their_own_and_defaults_are_no_override(run, tmp_path):
