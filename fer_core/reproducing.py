@@ -26,7 +26,7 @@ class Drift:
 
     Args:
         record: Of the first run.
-        again: Of the second; None where it could not be done.
+        again: Of the second; None where it could not be done, or was done on other data or weights.
         why: What it would have needed; empty where it was done.
     """
 
@@ -156,4 +156,17 @@ def again(
             except UserError as error:
                 yield Drift(record, why=str(error))
                 continue
-        yield Drift(record, made)
+        why = _other(record, made)
+        yield Drift(record, why=why) if why else Drift(record, made)
+
+
+def _other(record: Record, made: Record) -> str:
+    """What a rerun was given in place of the record's data or weights; empty where they are the same."""
+    if made.fingerprint != record.fingerprint:
+        return (
+            f"other data lies here: expected the fingerprint {record.fingerprint}, got {made.fingerprint}; name the "
+            "record's own data with --data-root"
+        )
+    if made.weights != record.weights:
+        return f"other weights lie here: expected {record.weights} of {record.backbone}, got {made.weights}; get those"
+    return ""

@@ -150,6 +150,32 @@ def test_what_cannot_be_done_is_told_and_no_drift(recorded, ferplus, tmp_path, c
     assert "0 of 2 runs done" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("left_out", [0, 1])
+def test_other_data_is_no_drift(left_out, recorded, ferplus, capsys):
+    folder, made = recorded
+    label = ferplus / "FER2013Train" / "label.csv"
+    rows = label.read_text().splitlines()
+    label.write_text("\n".join(rows[1:] if left_out else [rows[0].replace("10", "9"), *rows[1:]]) + "\n")
+    test = ferplus / "FER2013Test" / "label.csv"
+    test.write_text("\n".join(test.read_text().splitlines()[left_out:]) + "\n")
+    command = ["reproduce", "linear-*", "--records", str(folder), "--data-root", str(ferplus), "--device", "cpu"]
+    assert cli.main([*command, "--quiet"]) == 1
+    told = capsys.readouterr().out
+    before = made["linear-probe-ferplus"].fingerprint
+    assert f"not done   {made['linear-probe-ferplus'].path.with_suffix('').as_posix()}: other data lies here" in told
+    assert f"expected the fingerprint {before}, got " in told
+    assert "0 of 1 runs done, 0 the same to the last digit, 0 beyond" in told
+
+
+def test_other_weights_are_no_drift(recorded, ferplus):
+    folder, made = recorded
+    changed(folder, made["linear-probe-ferplus"], weights="0" * 16)
+    chosen = reproducing.choose(["linear-*"], folder=folder)
+    (drift,) = reproducing.again(chosen, device="cpu", data_root=ferplus, progress=False)
+    assert drift.why.startswith("other weights lie here: expected 0000000000000000 of embedded:random, got ")
+    assert drift.again is None
+
+
 def test_which_records(recorded):
     folder, made = recorded
     chosen = reproducing.choose(folder=folder)
@@ -166,17 +192,18 @@ def test_which_records(recorded):
 
 def test_a_committed_record_is_reproduced(monkeypatch):
     """A sample of the book's records, small enough for every test run; `make reproduce` does all."""
-    real = opening.data.open
-
-    def opened(name, split, *rest, limit, **options):  # nothing is trained: most faces need not be rendered
-        return real(name, split, *rest, limit=limit if split == "test" else 64, **options)
-
-    monkeypatch.setattr(opening.data, "open", opened)
+    real, splits = opening.data.open, opening.splits
     (record,) = [
         each
         for each in reproducing.choose(["zero-shot-facs-still-8"])
         if (each.profile, each.seed, each.overrides) == ("full", 0, {})
     ]
+
+    def opened(name, split, *rest, limit, **options):  # nothing is trained: most faces need not be rendered
+        return real(name, split, *rest, limit=limit if split == "test" else 64, **options)
+
+    monkeypatch.setattr(opening.data, "open", opened)
+    monkeypatch.setattr(opening, "splits", lambda *given: (splits(*given)[0], record.fingerprint))
     (drift,) = reproducing.again([record], device="cpu", progress=False)
     assert drift.why == ""
     assert not drift.beyond(0.2)  # nothing is trained: only the rounding of sums may differ between machines
