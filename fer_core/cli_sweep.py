@@ -27,7 +27,7 @@ def add_command(command: Command, whole_numbers: Callable[[str], list[int]]) -> 
     values = "values to try for a setting, such as training.lr=[1e-3,1e-4]; may be repeated"
     sweep.add_argument("--grid", action="append", default=[], metavar="KEY=[V,V...]", help=values)
     sweep.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all runs")
-    ablation = "run the rows of the experiments' ablations, these or all"
+    ablation = "run the rows of the experiments' ablations, these or all of the profile (most are of full)"
     sweep.add_argument("--ablation", action="append", default=[], metavar="NAME", help=ablation)
     shown_in = "run what fills the rows of a table; * stands for anything; EXPERIMENTs choose among its runs"
     sweep.add_argument("--table", action="append", default=[], metavar="NAME", help=shown_in)

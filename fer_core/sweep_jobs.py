@@ -51,12 +51,13 @@ def grid(
         folds: Folds, for data sets that have some; empty for the experiment's own.
         settings: Values to try, by dotted key.
         common: Settings of all jobs, by dotted key.
-        ablations: Names of the experiments' ablations, or ``all``: their rows are run, each kind of run once.
+        ablations: Names of the experiments' ablations, or ``all`` that show this profile: their rows are run, each
+            kind of run once.
         shown_in: Names of tables, where ``*`` stands for anything: what fills their rows is run, each kind of run once.
 
     Raises:
-        UserError: If a name, profile or setting is not known, a pattern finds nothing, or a row has another value for
-            what is set for all.
+        UserError: If a name, profile or setting is not known, a pattern finds nothing, an ablation shows another
+            profile, or a row has another value for what is set for all.
     """
     if ablations and shown_in:
         raise UserError("expected ablations or tables, got both; an ablation is the table EXPERIMENT:ABLATION, too")
@@ -65,7 +66,7 @@ def grid(
     varied = dict(settings or {})
     if folds:
         varied["data.fold"] = list(folds)
-    rows = _filling(shown_in, patterns, profile) if shown_in else _rows(_names(patterns, profile), ablations)
+    rows = _filling(shown_in, patterns, profile) if shown_in else _rows(_names(patterns, profile), ablations, profile)
     jobs = []
     for name, own in rows:
         _no_clash(own, {key: [value] for key, value in (common or {}).items()} | varied)
@@ -105,7 +106,7 @@ def _filling(shown_in: Sequence[str], patterns: Sequence[str], profile: str) -> 
     return chosen
 
 
-def _rows(names: Sequence[str], ablations: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+def _rows(names: Sequence[str], ablations: Sequence[str], profile: str) -> list[tuple[str, dict[str, Any]]]:
     """Experiments with the settings of their ablations' rows; just the experiments where no ablation is asked for."""
     if not ablations:
         return [(name, {}) for name in names]
@@ -116,10 +117,19 @@ def _rows(names: Sequence[str], ablations: Sequence[str]) -> list[tuple[str, dic
         if wrong is not None:
             raise unknown(f"ablation of {name}", wrong, [*known, "all"])
         for ablation in known if "all" in ablations else ablations:
+            shown = known[ablation].profile
+            if shown != profile:
+                if ablation not in ablations:
+                    continue
+                raise UserError(
+                    f"expected --profile {shown}, which the table {name}:{ablation} shows, got {profile}; name that one"
+                )
             for title, row in known[ablation].rows.items():
                 job = (row if isinstance(row, str) else name, known[ablation].settings(title))
                 if job not in found:
                     found.append(job)
+    if not found:
+        raise UserError(f"expected ablations of the profile {profile} of {', '.join(names)}, got none; choose another")
     return found
 
 

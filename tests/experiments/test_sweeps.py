@@ -102,6 +102,21 @@ def test_an_ablation_is_run_row_by_row_and_no_run_twice():
         grid([name], "full", [0], ablations=["los"])
 
 
+def test_an_ablation_is_run_with_the_profile_that_its_table_shows():
+    frames = grid(["fine-cliper-dfew"], "paper", [0], ablations=["frames"])
+    assert [(job.profile, job.overrides) for job in frames] == [
+        ("paper", {"data.frames": 4}), ("paper", {"data.frames": 8}), ("paper", {})
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="expected --profile paper, which the table fine-cliper-dfew:frames shows, got"):
+        grid(["fine-cliper-dfew"], "smoke", [0], ablations=["frames"])
+    with pytest.raises(UserError, match=r"expected --profile full, .*, got quick; name that one"):
+        grid(["les-clip-facs-still-8"], "quick", [0], ablations=["loss"])
+    both = ["fine-cliper-dfew", "fine-cliper-facs-clip-7"]
+    assert grid(both, "paper", [0], ablations=["all"]) == frames
+    with pytest.raises(UserError, match="expected ablations of the profile smoke of fine-cliper-dfew, got none"):
+        grid(["fine-cliper-dfew"], "smoke", [0], ablations=["all"])
+
+
 def test_patterns_find_experiments_that_have_the_profile():
     found = {job.experiment for job in grid(["coop-*", "*-facs-still-8"], "full", [0])}
     expected = {name for name in experiments.names() if name.startswith("coop-") or name.endswith("-facs-still-8")}
