@@ -154,10 +154,22 @@ def again(
                     checkpoints_dir=folder,  # those of a run that was interrupted are not this one's to take or delete
                 )
             except UserError as error:
-                yield Drift(record, why=str(error))
+                files = _files(record)
+                yield Drift(record, why=f"needs files of whoever ran it, {files}: {error}" if files else str(error))
                 continue
         why = _other(record, made)
         yield Drift(record, why=why) if why else Drift(record, made)
+
+
+def _files(record: Record) -> str:
+    """Settings of a record that name files of the one who ran it, whose folder a record does not say."""
+    found = []
+    for part in ("data", "train_on"):
+        options = record.config.get(part) or {}
+        found += [f"{part}.{key}={options[key]}" for key in ("descriptions", "lists_root") if options.get(key)]
+        if (options.get("annotations") or {}).get("name") == "files":
+            found.append(f"{part}.annotations.folder")
+    return ", ".join(found)
 
 
 def _other(record: Record, made: Record) -> str:

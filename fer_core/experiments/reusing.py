@@ -4,19 +4,21 @@ One training may be tested on several data sets, or on all folds of one: a run w
 run was trained on, with the same settings and seed, would come to the same weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fer_core import clip, models
 from fer_core.errors import UserError
 from fer_core.experiments import opening, trained
-from fer_core.experiments.loading import flat, load, names
+from fer_core.experiments.loading import Settings, flat, load, names
 from fer_core.faces import sets
 
 
 def trained_by(
     given: Path | str,
+    settings: Settings,
     resolved: Mapping[str, Any],
     profile: str,
     seed: int,
@@ -30,7 +32,8 @@ def trained_by(
     Args:
         given: The kept file; or an experiment, whose run with this profile and seed (and the fold that is trained on)
             has been kept.
-        resolved: The settings of the run, as ``Record.config`` has them.
+        settings: Of the run; where its files lie is taken from them, as a kept file has no paths.
+        resolved: The same, as ``Record.config`` has them.
         profile: Of the run.
         seed: Of the run.
         tower: Its CLIP.
@@ -66,13 +69,33 @@ def trained_by(
                 "alike, or leave --trained-by out"
             )
     before = load(told["experiment"]).settings(told["profile"], told["overrides"])
-    if opening.splits(before, data_root, told["seed"])[1] != told["fingerprint"]:
+    if opening.splits(_placed(before, settings), data_root, told["seed"])[1] != told["fingerprint"]:
         raise UserError(
             f"{path}: expected what {told['experiment']} was trained on, got other data in its place today; train it "
             "again with --keep-model, or leave --trained-by out"
         )
     commit = told["commit"] or "no commit"
     return trained.open_file(path, tower.device, tower), f"{trained.record_of(told).as_posix()} at {commit}"
+
+
+def _placed(before: Settings, now: Settings) -> Settings:
+    """The settings of a kept run, files being where this run has them: a record cuts paths, or leaves them out."""
+    train_on, ours = (
+        {key: value for key, value in each.train_on.items() if key != "dataset"} for each in (before, now)
+    )
+    mine = [(opening.trained_on(now), ours), (now.dataset, now.data)]
+    if train_on:
+        train_on = {"dataset": opening.trained_on(before), **_laid(opening.trained_on(before), train_on, mine)}
+    return replace(before, data=_laid(before.dataset, before.data, mine), train_on=train_on)
+
+
+def _laid(name: str, theirs: Mapping[str, Any], mine: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Options of a data set, those of this run over them where both say the same of one data set."""
+    said, laid = opening.options(name, theirs), dict(theirs)
+    for given in (given for dataset, given in mine if dataset == name):
+        alike = opening.options(name, given)
+        laid |= {key: given[key] for key in given.keys() & said.keys() if alike.get(key) == said[key]}
+    return laid
 
 
 def _seen(config: Mapping[str, Any]) -> dict[str, Any]:

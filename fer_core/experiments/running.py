@@ -223,7 +223,7 @@ def run(
     if trained_by is not None:
         with processes.main_first():
             method, by = reusing.trained_by(
-                trained_by, resolved, profile, seed, tower=tower, data_root=data_root, folder=models_dir
+                trained_by, settings, resolved, profile, seed, tower=tower, data_root=data_root, folder=models_dir
             )
         resources = replace(resources, trained=method)
     told = protocols.carry_out(settings, splits, resources)

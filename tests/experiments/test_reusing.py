@@ -1,8 +1,12 @@
 """Runs that test what another run has kept: they say what training it again would have said, or why they cannot."""
 
+import json
+
 import pytest
 
-from fer_core import cli, experiments, models, sweeps
+from fer_core import cli, data, experiments, models, records, reproducing, sweeps
+from fer_core.data import demo
+from fer_core.descriptions.clips import clip_keys
 from fer_core.errors import UserError
 from fer_core.experiments import trained
 from fer_core.sweep_jobs import Job
@@ -134,6 +138,48 @@ def test_rounded_weights_and_other_pictures_are_refused(run, keep, ferplus):
     pictures[0].write_bytes(pictures[1].read_bytes())
     with pytest.raises(UserError, match="expected what linear-probe-ferplus was trained on, got other data"):
         run("linear-probe-ferplus", folder="other", trained_by=file)
+
+
+@pytest.fixture
+def with_files(tmp_path, monkeypatch):
+    """Settings of runs on a miniature RAF-DB that need a file of descriptions and a folder of landmarks."""
+    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
+    root, rows = tmp_path / "raf-db", []
+    demo.write("raf-db", root, seed=0)
+    points = "\n".join(f"{20 + place} {30 + place}" for place in range(68))
+    for split in data.SPLITS:
+        dataset = data.open("raf-db", split, root)
+        for key in clip_keys(dataset):
+            rows.append({"key": key, "text": f"text of {key}", "model": "m", "prompt_digest": "d", "parameters": {},
+                         "created": "2026-01-01T00:00:00+00:00"})  # fmt: skip
+        for entry in dataset.listing.entries:
+            place = (tmp_path / "points" / entry.path).with_suffix(".pts")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
+    (tmp_path / "told.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    annotations = {"name": "files", "folder": str(tmp_path / "points")}
+    return {"data_root": root, "overrides": {
+        **UNTRAINED, "data.descriptions": str(tmp_path / "told.jsonl"), "data.annotations": annotations,
+    }}  # fmt: skip
+
+
+def test_files_are_found_where_the_run_itself_has_them(with_files, tmp_path):
+    def run(folder, **options):
+        return experiments.run(
+            "linear-probe-raf-db", "smoke", device="cpu", records_dir=tmp_path / folder, progress=False, **with_files,
+            **options,
+        )  # fmt: skip
+
+    first = run("first", keep_model=True, models_dir=tmp_path)
+    again = run("again", trained_by=trained.file_of(first.path, tmp_path))
+    assert of_training(again) == of_training(first)
+    # Who has a record alone does not know where they lie, and is told so.
+    chosen = records.iterate(tmp_path / "first")
+    (drift,) = reproducing.again([*chosen], device="cpu", data_root=with_files["data_root"], progress=False)
+    assert drift.why.startswith(
+        "needs files of whoever ran it, data.descriptions=told.jsonl, data.annotations.folder: "
+    )
+    assert "\n" not in drift.why
 
 
 def test_all_runs_of_a_sweep_take_it(keep, ferplus, tmp_path):
