@@ -153,7 +153,7 @@ class Features(Source):
         key = f"features-{config.digest({**made_from, **self._made_from()})}"
         # All of it in turn: processes that fail before they meet could not tell each other.
         with self.processes.main_first(), torch.no_grad(), autocast(self.device, precision):
-            shape = self._tokens(clip, next(self._images(pixels))[:1], patches).shape[1:]
+            shape = self._tokens(clip, self._example(pixels), patches).shape[1:]
 
             def fill(array: np.ndarray) -> None:
                 done, told = 0, 0.0
@@ -176,6 +176,11 @@ class Features(Source):
     def _rows(self) -> int:
         """Length of the store."""
         return self.samples
+
+    def _example(self, pixels: Pixels) -> Tensor:
+        """One image, or the shown frames of one clip, as the Clip takes them: the shape of features shows in it."""
+        none = torch.zeros(1, dtype=torch.int64)
+        return pixels.transform(Batch(pixels.dataset.take([0]).image, none, none)).image
 
     def _images(self, pixels: Pixels) -> Iterator[Tensor]:
         """Images as the Clip takes them, a batch at a time."""
@@ -233,6 +238,9 @@ class FrameFeatures(Features):
 
     def _rows(self) -> int:
         return int(self.begin[-1])
+
+    def _example(self, pixels: Pixels) -> Tensor:
+        return super()._example(pixels)[:, 0]
 
     def _images(self, pixels: Pixels) -> Iterator[Tensor]:
         """Frames as the Clip takes them, some at a time."""
@@ -296,7 +304,9 @@ def encoded(pixels: Pixels, clip: Any, patches: bool, precision: str, drawn: boo
         UserError: If a sample cannot be read, by whichever process.
     """
     if isinstance(pixels.dataset, Joined):
-        parts = [encoded(pixels.of(dataset), clip, patches, precision, drawn) for dataset, _ in pixels.dataset.parts]
+        if drawn:  # before anything is encoded
+            return pixels
+        parts = [encoded(pixels.of(dataset), clip, patches, precision) for dataset, _ in pixels.dataset.parts]
         stored = [part for part in parts if type(part) is Features]
         return JoinedFeatures(pixels.dataset, stored) if len(stored) == len(parts) else pixels
     source, failure = pixels, None

@@ -145,6 +145,23 @@ def test_joined_data_sets_that_draw_frames_stay_pixels(fresh_cache: Path) -> Non
     joined = Joined([(drawing(), [0, 1]), (drawing("test"), [2])])
     pixels = Pixels(joined, TRANSFORM, 2, 0, one_of(0, 1))
     assert encoded(pixels, Frames(), False, "fp32", drawn=True) is pixels
+    assert not fresh_cache.exists()  # nothing was encoded for it
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_store_that_is_there_is_opened_with_one_sample(
+    drawn: bool, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Pixels(drawing(), TRANSFORM, 6, 4, one_of(0, 1))
+    first = encoded(source, Frames(), True, "fp32", drawn)
+    seen: list[int] = []
+    take = Drawing._chosen
+    monkeypatch.setattr(Drawing, "every_frame", lambda self, position: pytest.fail("a whole clip was read"))
+    monkeypatch.setattr(Drawing, "_chosen", lambda self, rows, drawn: seen.extend(rows) or take(self, rows, drawn))
+    again = encoded(source, Frames(), True, "fp32", drawn)
+    assert seen == [0]
+    for one, other in zip(again.train(1), first.train(1), strict=True):
+        assert torch.equal(one.features.patch_tokens, other.features.patch_tokens)
 
 
 def test_without_room_features_are_encoded_again_in_every_epoch(
