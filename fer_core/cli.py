@@ -30,7 +30,7 @@ from fer_core.errors import Stopped, UserError
 BROKEN_PIPE = 141
 # Kept here so that --help does not import the renderers; a test holds them against table_formats.FORMATS.
 FORMATS = ("markdown", "csv", "latex", "html", "json")
-_TRAINING = ("run", "sweep", "reproduce")  # the commands that train, and so have something to say of what is left
+_GO_ON = ("run", "sweep")  # the commands that train and keep checkpoints, and so have something to say of what is left
 _MAY_BE_EMPTY = ("classes",)  # of the command line: all classes that the model knows
 
 
@@ -255,7 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "; no record was written of the run that was under way; where it had begun to train, the same command goes "
             "on from there"
         )
-        print(f"fer-core: interrupted{left if arguments.command in _TRAINING else ''}", file=sys.stderr)
+        print(f"fer-core: interrupted{left if arguments.command in _GO_ON else ''}", file=sys.stderr)
         return INTERRUPTED
     except Stopped as stopped:
         print(f"fer-core: {stopped}", file=sys.stderr)

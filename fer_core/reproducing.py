@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fer_core import experiments, records
-from fer_core.errors import UserError
+from fer_core.errors import Stopped, UserError
 from fer_core.experiments import running
 from fer_core.records import Record
 
@@ -135,6 +135,9 @@ def again(
         device: As of :func:`fer_core.experiments.run`.
         data_root: Likewise.
         progress: Likewise.
+
+    Raises:
+        Stopped: If SIGTERM, SIGUSR1 or SIGUSR2 came.
     """
     for record in chosen:
         if running.is_stale(record):
@@ -153,6 +156,8 @@ def again(
                     records_dir=folder,
                     checkpoints_dir=folder,  # those of a run that was interrupted are not this one's to take or delete
                 )
+            except Stopped as stopped:  # its message says that the run goes on, from what is thrown away here
+                raise Stopped(f"stopped by {stopped.by}; nothing is kept of runs done again", stopped.by) from stopped
             except UserError as error:
                 files = _files(record)
                 yield Drift(record, why=f"needs files of whoever ran it, {files}: {error}" if files else str(error))

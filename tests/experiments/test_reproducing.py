@@ -6,7 +6,7 @@ import json
 import pytest
 
 from fer_core import cli, experiments, records, reproducing
-from fer_core.errors import UserError
+from fer_core.errors import Stopped, UserError
 from fer_core.experiments import opening, running
 
 
@@ -86,6 +86,24 @@ def test_checkpoints_of_interrupted_runs_stay(recorded, ferplus, monkeypatch):
     assert used[1].name == interrupted.name  # else the test would see nothing
     assert used[1].parent != interrupted.parent
     assert interrupted.read_bytes() == b"what an interrupted run has left"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"), [(Stopped("it goes on from there", "SIGTERM"), 75), (KeyboardInterrupt, 130)]
+)
+def test_a_stop_promises_nothing_as_nothing_is_kept(raised, code, recorded, ferplus, monkeypatch, capsys):
+    folder, _ = recorded
+
+    def stopped(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(experiments, "run", stopped, raising=False)
+    command = ["reproduce", "--records", str(folder), "--data-root", str(ferplus), "--device", "cpu", "--quiet"]
+    assert cli.main(command) == code
+    told = capsys.readouterr().err
+    assert told == ("fer-core: interrupted\n" if code == 130 else (
+        "fer-core: stopped by SIGTERM; nothing is kept of runs done again\n"
+    ))  # fmt: skip
 
 
 def test_settings_that_came_since_are_no_drift(recorded, ferplus):
