@@ -31,7 +31,8 @@ class Outcome:
     Args:
         method: As trained; of several, the last.
         predictions: On the test split.
-        history: As ``Fit.history``; means over all methods trained, seconds and samples being sums.
+        history: As ``Fit.history``; means over all methods trained, seconds and samples being sums, and the test WAR
+            that of all samples.
         selected_epoch: As ``Fit.selected_epoch``.
         phases: Wall-clock seconds by name.
         earlier: As ``Fit.earlier``; the sum over all methods trained.
@@ -139,8 +140,9 @@ def _leave_one_out(settings: Settings, splits: Splits, resources: Resources) -> 
     )
     personal = personalising.joined([each.personal for each in found if each.personal is not None], predictions)
     phases = {name: sum(each.phases[name] for each in found) for name in found[-1].phases}
+    history = _means([each.history for each in found], [len(positions) for positions in tested])
     return replace(
-        found[-1], predictions=predictions, history=_means([each.history for each in found]), phases=phases,
+        found[-1], predictions=predictions, history=history, phases=phases,
         earlier=sum(each.earlier for each in found), peak_memory=max(each.peak_memory for each in found),
         personal=personal,
     )  # fmt: skip
@@ -159,9 +161,16 @@ def _folds(splits: Splits) -> Iterator[tuple[int, np.ndarray, Splits]]:
         yield person, positions, {**splits, "train": joined, "test": data.Joined([(test, positions)])}
 
 
-def _means(histories: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One history for several: times are sums, everything else is a mean, and what one lacks is missing."""
+def _means(histories: Sequence[list[dict[str, Any]]], sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """One history for several: times are sums, everything else is a mean, and what one lacks is missing.
+
+    Args:
+        histories: Of each person left out.
+        sizes: How many samples each was tested on. They weigh the test WAR, so that it is that of all samples, as
+            ``metrics`` has it; the UAR stays the mean of people's, since a history knows no confusion.
+    """
     rows = []
+    weights = np.array(sizes) / max(sizes)  # ones where all are equal, which leaves the plain mean to the last bit
     for together in zip(*histories, strict=True):
         seconds = sum(row["seconds"] for row in together)
         images = sum(row["images_per_second"] * row["seconds"] for row in together)
@@ -170,6 +179,8 @@ def _means(histories: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
         for split in ("validation", "test"):
             scores = [row[split] for row in together]
             row[split] = None if any(each is None for each in scores) else _mean(scores)
+        if row["test"] is not None:
+            row["test"]["war"] = float(np.average([each["test"]["war"] for each in together], weights=weights))
         rows.append(row)
     return rows
 

@@ -44,6 +44,7 @@ def test_each_person_is_left_out_once_and_everybody_else_trains(run, fits):
         assert theirs == set(whole["train"].subjects.tolist()) | set(people.tolist()) - {person}
         assert len(splits["train"]) + len(splits["test"]) == len(whole["train"]) + len(whole["test"])
     assert sum(record.predicted.labels == whole["test"].labels.numpy()) == len(whole["test"])
+    assert record.history[-1]["test"]["war"] == pytest.approx(record.metrics["war"])
     assert "-proto" in record.path.name  # a name is cut where it grows long
     assert record.overrides["protocol"] == "leave-one-out"
     assert not running.is_stale(record)
@@ -99,9 +100,12 @@ def test_histories_are_means_and_times_are_sums():
             "seconds": seconds, "images_per_second": 10.0,
         }  # fmt: skip
 
-    (only,) = protocols._means([[row(1, 1.0, 0.5, 2.0)], [row(1, 3.0, 0.7, 6.0)]])
+    two = [[row(1, 1.0, 0.5, 2.0)], [row(1, 3.0, 0.7, 6.0)]]
+    (only,) = protocols._means(two, [4, 4])
     assert only["losses"] == {"loss": 2.0}
-    assert only["test"]["war"] == pytest.approx(0.6)
+    assert only["test"] == {"war": np.mean([0.5, 0.7]), "uar": np.mean([0.5, 0.7])}
+    (unequal,) = protocols._means(two, [2, 6])
+    assert unequal["test"] == {"war": pytest.approx(0.65), "uar": only["test"]["uar"]}
     assert (only["validation"], only["seconds"], only["images_per_second"]) == (None, 8.0, 10.0)
 
 
