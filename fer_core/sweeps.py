@@ -187,7 +187,11 @@ def _one(job: Job, options: Options) -> Outcome:
 
 
 class Task:
-    """A job as submitit runs it on a node; one that is preempted is queued again and goes on from its checkpoint."""
+    """A job as submitit runs it on a node.
+
+    One that submitit's own signal stops is queued again and goes on from its checkpoint. Any other signal ends it:
+    ``scancel`` sends SIGTERM, and whoever cancels a job does not want it back.
+    """
 
     def __init__(self, job: Job, options: Options) -> None:
         self.job, self.options = job, options
@@ -197,11 +201,12 @@ class Task:
         logging.basicConfig(format="%(message)s", level=logging.INFO)
         try:
             return _one(self.job, self.options)
-        except Stopped:
-            # The engine listened to the signal and wrote its checkpoint; now submitit's own handler is due.
+        except Stopped as stopped:
             from submitit import JobEnvironment
 
-            signal.raise_signal(getattr(signal, f"SIG{JobEnvironment.USR_SIG}"))
+            own = f"SIG{JobEnvironment.USR_SIG}"
+            if stopped.by == own:  # the engine listened and wrote its checkpoint; now submitit's own handler is due
+                signal.raise_signal(getattr(signal, own))
             raise
 
     def checkpoint(self) -> Any:

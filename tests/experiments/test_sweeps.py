@@ -266,11 +266,12 @@ def test_a_preempted_task_is_queued_again():
     assert again.function.job == task.job
 
 
-def test_a_task_that_is_asked_to_stop_wakes_submitits_handler(monkeypatch):
-    environment = pytest.importorskip("submitit").JobEnvironment
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_task_wakes_submitits_handler_where_its_own_signal_came_and_not_where_it_was_cancelled(queued, monkeypatch):
+    own = f"SIG{pytest.importorskip('submitit').JobEnvironment.USR_SIG}"
 
     def stopped(*_, **__):
-        raise Stopped("stopped by SIGTERM", "SIGTERM")
+        raise Stopped("stopped", own if queued else "SIGTERM")
 
     monkeypatch.setattr(sweeps, "_one", stopped)
     heard, numbers = [], [signal.SIGUSR1, signal.SIGUSR2]
@@ -281,7 +282,7 @@ def test_a_task_that_is_asked_to_stop_wakes_submitits_handler(monkeypatch):
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-    assert heard == [f"SIG{environment.USR_SIG}"]
+    assert heard == ([own] if queued else [])
 
 
 def test_rows_are_means_over_seeds_and_folds(options):
