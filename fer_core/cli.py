@@ -112,14 +112,16 @@ def _tables(arguments: argparse.Namespace) -> None:
 
     if arguments.records and not Path(arguments.records).is_dir():
         raise UserError(f"--records: expected a folder of records, found none at {arguments.records}; mend the path")
+    if arguments.json and arguments.format not in (None, "json"):
+        raise UserError(f"--json: expected one format, got --format {arguments.format}, too; drop one of them")
     if arguments.name is None:
-        if arguments.format != FORMATS[0]:
+        if arguments.format not in (None, FORMATS[0]):
             raise UserError(f"--format {arguments.format}: expected a table to print, got no name; name one")
         rows = [{"name": name, "caption": tables.caption(name)} for name in tables.names()]
         _list(arguments, rows, ("name", "caption"))
         return
     table = tables.build(arguments.name, arguments.records)
-    kind = "json" if arguments.json else arguments.format
+    kind = "json" if arguments.json else arguments.format or FORMATS[0]
     print(table_formats.FORMATS[kind](table), end="")
 
 
@@ -191,7 +193,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--force", action="store_true", help="run even if the same record is there already")
     run.add_argument("--checkpoint-seconds", type=float, default=300.0, metavar="S", help="least time between two "
                      "writes of the checkpoint that a killed run goes on from (default: 300)")  # fmt: skip
-    run.add_argument("--log-dir", metavar="DIR", help="write curves for TensorBoard")
+    run.add_argument("--log-dir", metavar="DIR", help="write curves for TensorBoard, each run's in a folder there")
     run.add_argument("--keep-model", action="store_true", help="keep what was trained, too, as safetensors")
     half = "the same, rounded to half precision: a file of half the size"
     run.add_argument("--keep-half", dest="keep_model", action="store_const", const="half", help=half)
@@ -220,7 +222,7 @@ def parser() -> argparse.ArgumentParser:
     cli_describe.add_commands(lambda name, call, text: command(name, call, text, subjects))
     tables = command("tables", _tables, "list tables, or print one: published numbers beside reproduced ones")
     tables.add_argument("name", nargs="?", metavar="NAME", help="the table to print; left out, their names")
-    tables.add_argument("--format", choices=FORMATS, default="markdown", help="how to print it (default: markdown)")
+    tables.add_argument("--format", choices=FORMATS, help="how to print it (default: markdown)")
     tables.add_argument("--records", metavar="DIR", help="where records lie (default: book/records)")
     bench = command("bench", _bench, "measure speed side by side with a plain way, or list what is measured")
     bench.add_argument("name", nargs="?", metavar="NAME", help="what to measure; left out, what there is")

@@ -31,7 +31,8 @@ def add_command(command: Command, whole_numbers: Callable[[str], list[int]]) -> 
     sweep.add_argument("--ablation", action="append", default=[], metavar="NAME", help=ablation)
     shown_in = "run what fills the rows of a table; * stands for anything; EXPERIMENTs choose among its runs"
     sweep.add_argument("--table", action="append", default=[], metavar="NAME", help=shown_in)
-    sweep.add_argument("--at-once", type=int, default=1, metavar="N", help="runs at a time on this machine")
+    sweep.add_argument("--at-once", type=int, default=1, metavar="N", help="runs at a time on this machine; a "
+                       "cluster takes --parameter slurm_array_parallelism=N")  # fmt: skip
     sweep.add_argument("--device", default="auto", help="auto (default), cpu, cuda")
     sweep.add_argument("--data-root", metavar="FOLDER", help="where licensed data lies (default: $FER_DATA_ROOT)")
     sweep.add_argument("--records", metavar="DIR", help="where to write (default: book/records)")
@@ -54,6 +55,11 @@ def _sweep(arguments: argparse.Namespace) -> int | None:
 
     if not arguments.cluster and (arguments.wait or arguments.parameter):
         raise UserError("--wait and --parameter: expected --cluster with them, got none; add it or drop them")
+    if arguments.cluster and arguments.at_once != 1:
+        raise UserError(
+            f"--at-once: expected runs on this machine, got --cluster {arguments.cluster}; drop it, or say "
+            f"--parameter slurm_array_parallelism={arguments.at_once}"
+        )
     varied = experiments.parse_overrides(arguments.grid, "--grid")
     wrong = next((key for key, values in varied.items() if not isinstance(values, list) or not values), None)
     if wrong is not None:

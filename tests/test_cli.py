@@ -223,6 +223,8 @@ def test_tables_are_listed_and_printed(capsys, tmp_path):
     for kind, printed in table_formats.FORMATS.items():
         assert cli.main(["tables", "baselines-ferplus", "--format", kind, "--records", str(tmp_path)]) == 0
         assert capsys.readouterr().out == printed(tables.build("baselines-ferplus", tmp_path))
+    assert cli.main(["tables", "baselines-ferplus", "--json", "--format", "csv", "--records", str(tmp_path)]) == 2
+    assert "--json: expected one format, got --format csv, too; drop one" in capsys.readouterr().err
     assert cli.main(["tables", "baselines-ferplus", "--json", "--records", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "baselines-ferplus"
 

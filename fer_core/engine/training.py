@@ -49,7 +49,7 @@ class Training:
         compile: Run the method through ``torch.compile``, or plainly where that fails.
         shard: With several processes, spread trained weights, their moments and their average over them instead of
             copying them to each, where these fill a device. Frozen weights, activations, and trained numbers without a
-            dimension stay whole on each; during a step, so do trained weights and their gradients. Needs torch 2.7.
+            dimension stay whole on each; during a step, so do trained weights and their gradients. Needs torch 2.9.
         channels_last: Keep images and convolutions with their channels last, which some GPUs prefer.
         workers: Processes that prepare batches.
         augmentation: Random changes of training images.

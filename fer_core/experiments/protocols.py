@@ -73,7 +73,7 @@ class Resources:
     checkpoint: Path
     checkpoint_seconds: float
     progress: bool
-    log_dir: str | Path | None
+    log_dir: Path | None
     trained: models.Method | None = None
 
 
@@ -128,7 +128,8 @@ def _leave_one_out(settings: Settings, splits: Splits, resources: Resources) -> 
     found, tested = [], []
     for person, positions, fold in _folds(splits):
         checkpoint = resources.checkpoint.with_stem(f"{resources.checkpoint.stem}-without-{person}")
-        found.append(_train(settings, fold, replace(resources, checkpoint=checkpoint)))
+        curves = resources.log_dir and resources.log_dir / f"without-{person}"
+        found.append(_train(settings, fold, replace(resources, checkpoint=checkpoint, log_dir=curves)))
         tested.append(positions)
         score = found[-1].predictions.score()["war"]
         logger.info("without person %d (%d left out so far): WAR %.2f%%", person, len(found), 100 * score)

@@ -163,7 +163,8 @@ def run(
         force: Run even where the same run's record is there.
         progress: Whether to show the course of training.
         checkpoint_seconds: Least time between two writes of the checkpoint.
-        log_dir: Folder for TensorBoard's event files; None writes none.
+        log_dir: Folder for TensorBoard's event files, those of each run in a folder named as its record, and there of
+            each person left out; None writes none.
         keep_model: Whether to keep what was trained, for :func:`fer_core.experiments.trained.load`; ``half`` rounds
             it to half precision. Where the record is there, but its method was not kept so, it is trained again.
         models_dir: The folder for it; ``book/models`` by default.
@@ -218,7 +219,8 @@ def run(
     if force and processes.main:
         _forget(checkpoint)
     processes.wait()
-    resources = protocols.Resources(tower, seed, processes, checkpoint, checkpoint_seconds, progress, log_dir)
+    curves = Path(log_dir) / path.with_suffix("") if log_dir else None  # TensorBoard draws a folder as one curve
+    resources = protocols.Resources(tower, seed, processes, checkpoint, checkpoint_seconds, progress, curves)
     by = None
     if trained_by is not None:
         with processes.main_first():

@@ -26,20 +26,21 @@ def fits(monkeypatch):
     fit = engine.fit
 
     def watched(method, train, validation, test, *rest, **names):
-        seen.append({"train": train, "validation": validation, "test": test})
-        return fit(method, train, validation, test, *rest, **names)
+        seen.append({"train": train, "validation": validation, "test": test, "log_dir": names["log_dir"]})
+        return fit(method, train, validation, test, *rest, **{**names, "log_dir": None})
 
     monkeypatch.setattr(engine, "fit", watched)
     return seen
 
 
-def test_each_person_is_left_out_once_and_everybody_else_trains(run, fits):
-    record = run("clip-au-facs-pain")
+def test_each_person_is_left_out_once_and_everybody_else_trains(run, fits, tmp_path):
+    record = run("clip-au-facs-pain", log_dir=tmp_path)
     people = np.unique(record.predicted.subjects)
     assert len(fits) == len(people) > 2
     whole = {split: data.open("facs-pain", split, limit=FEW["data.limit"][split]) for split in ("train", "test")}
     for person, splits in zip(people, fits, strict=True):
         assert splits["test"].subjects.unique().tolist() == [person]
+        assert splits["log_dir"] == tmp_path / record.path.with_suffix("") / f"without-{person}"
         theirs = set(splits["train"].subjects.tolist())
         assert theirs == set(whole["train"].subjects.tolist()) | set(people.tolist()) - {person}
         assert len(splits["train"]) + len(splits["test"]) == len(whole["train"]) + len(whole["test"])

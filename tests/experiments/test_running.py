@@ -173,6 +173,16 @@ def test_the_commit_is_the_one_that_the_run_began_with(run, monkeypatch):
     assert run().commit == "0" * 40
 
 
+def test_each_run_has_a_folder_of_curves(run, tmp_path, monkeypatch):
+    fit, written = engine.fit, []
+    monkeypatch.setattr(engine, "fit", lambda *given, log_dir, **names: written.append(log_dir) or fit(
+        *given, log_dir=None, **names
+    ))  # fmt: skip
+    made = [run(seed=seed, log_dir=str(tmp_path)) for seed in (0, 1)]
+    run(folder="without")
+    assert written == [*(tmp_path / each.path.with_suffix("") for each in made), None]
+
+
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, RuntimeError, UserError])
 def test_a_run_that_does_not_end_writes_nothing(run, monkeypatch, tmp_path, raised):
     def fail(*_values, **_names):

@@ -325,6 +325,8 @@ def test_the_command_lists_runs_and_gathers_a_table(ferplus, tmp_path, capsys):
     assert [row["settings"].split()[-1] for row in rows] == ["model.words=noun", "model.words=adjective"]
     assert cli.main(["sweep", *common, "--grid", "model.words=noun"]) == 2
     assert "write model.words=[A,B]" in capsys.readouterr().err
+    assert cli.main(["sweep", *common, "--cluster", "local", "--at-once", "3"]) == 2
+    assert "--parameter slurm_array_parallelism=3" in capsys.readouterr().err
     assert cli.main(["sweep", *common, "--data-root", str(tmp_path / "nowhere"), "--seed", "5"]) == 1
     captured = capsys.readouterr()
     assert "| zero-shot-ferplus |" in captured.out
