@@ -98,7 +98,7 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
     (cli_predict, "_predict", ["predict", "a.png"], False),
     (cli, "_run", ["run", "coop-facs-still-8"], True),
     (cli_sweep, "_sweep", ["sweep", "coop-*"], True),
-    (cli_reproduce, "_reproduce", ["reproduce"], True),
+    (cli_reproduce, "_reproduce", ["reproduce"], False),  # keeps nothing
 ])  # fmt: skip
 def test_an_interrupt_is_one_line_and_exit_code_130(monkeypatch, capsys, module, call, arguments, goes_on):
     def interrupted(_arguments):
