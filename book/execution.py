@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import psutil
 import torch
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from book import stamps
 from book.layout import Layout, Notebook
@@ -30,6 +32,7 @@ from fer_core.sweeps import deaf_children
 CELL_TIMEOUT = 1800  # seconds; a cell of a page that is built live takes far less, so one that hangs ends the build
 _START_TIMEOUT = 300  # seconds; on a busy machine a kernel's first imports can take more than papermill's minute
 _HEARTBEAT = 60  # seconds between signs of life
+_SOCKET_PATH = 80  # characters of a folder; the path of a socket in it holds 103
 _FAREWELL = 15  # seconds in which a worker that is stopped ends
 
 
@@ -147,7 +150,11 @@ def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     # Not forked: torch and the kernel client hold threads that a fork would lose.
     context = multiprocessing.get_context("spawn")
     stopped = context.Event()
-    with ProcessPoolExecutor(workers, context, _begin, (threads, stopped)) as pool:
+    with (
+        # A worker that is ended leaves its temporary files behind.
+        tempfile.TemporaryDirectory(prefix="fer-", ignore_cleanup_errors=True) as folder,
+        ProcessPoolExecutor(workers, context, _begin, (threads, stopped, folder)) as pool,
+    ):
         try:
             yield pool
         except BaseException:
@@ -183,10 +190,11 @@ def _kill_kernels(worker: int) -> None:
 _stopped: Any = None  # of a worker: the event that says that the build ends
 
 
-def _begin(threads: int, stopped: Any) -> None:
+def _begin(threads: int, stopped: Any, folder: str) -> None:
     """Begins a worker."""
     global _stopped
     _stopped = stopped
+    tempfile.tempdir = folder
     os.environ["OMP_NUM_THREADS"] = str(threads)  # kernels inherit it
     torch.set_num_threads(threads)
 
@@ -217,17 +225,19 @@ def execute(root: Path, notebook: Notebook, now: Inputs, threads: int) -> Stamp:
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     started, clock = datetime.now(UTC), time.monotonic()
     try:
-        papermill.execute_notebook(
-            str(source),
-            str(unfinished),
-            parameters={"profile": now.profile},
-            kernel_name="python3",
-            cwd=str(source.parent),
-            progress_bar=False,
-            start_timeout=_START_TIMEOUT,
-            execution_timeout=CELL_TIMEOUT,
-            extra_arguments=["--log-level=ERROR"],
-        )
+        with _sockets() as sockets:
+            papermill.execute_notebook(
+                str(source),
+                str(unfinished),
+                parameters={"profile": now.profile},
+                kernel_name="python3",
+                cwd=str(source.parent),
+                progress_bar=False,
+                start_timeout=_START_TIMEOUT,
+                execution_timeout=CELL_TIMEOUT,
+                extra_arguments=["--log-level=ERROR"],
+                config=sockets,
+            )
     except PapermillExecutionError as error:
         where, what = _cell(source, error.source), f"{error.ename}: {error.evalue}"
         raise NotebookError(_failure(notebook, f"{where} raised {what}", unfinished, root)) from None
@@ -235,6 +245,8 @@ def execute(root: Path, notebook: Notebook, now: Inputs, threads: int) -> Stamp:
         raise NotebookError(_failure(notebook, f"a cell took over {CELL_TIMEOUT} s", unfinished, root)) from None
     except DeadKernelError:
         raise NotebookError(_failure(notebook, "its kernel died (out of memory?)", unfinished, root)) from None
+    except RuntimeError as error:  # before the first cell
+        raise NotebookError(_failure(notebook, f"its kernel did not begin ({error})", unfinished, root)) from None
     copy = _clean(nbformat.read(unfinished, as_version=4))
     machine = {**hardware.describe("cuda" if torch.cuda.is_available() else "cpu"), "threads": threads}
     seconds = round(time.monotonic() - clock, 1)
@@ -244,6 +256,14 @@ def execute(root: Path, notebook: Notebook, now: Inputs, threads: int) -> Stamp:
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished.replace(target)
     return stamp
+
+
+@contextmanager
+def _sockets() -> Iterator[Config]:
+    """Has a kernel listen at files: ports are chosen before they are bound, and where two come to one a kernel dies."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        files = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        yield Config({"KernelManager": files if len(folder) < _SOCKET_PATH else {}})
 
 
 def _failure(notebook: Notebook, what: str, unfinished: Path, root: Path) -> str:

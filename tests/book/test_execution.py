@@ -1,9 +1,11 @@
 """Notebooks run in processes of their own; a failing one is named, and leaves nothing half written."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from book import stamps
+from book import execution, stamps
 from book.execution import NotebookError, execute_all
 from fer_core import experiments
 from fer_core.errors import UserError
@@ -115,8 +117,8 @@ def begun():
     """Begins a build of a small book in a process group of its own, without its browser files."""
     processes = []
 
-    def begin(root):
-        environment = {**os.environ, "PYTHONPATH": str(Path(stamps.__file__).parents[1])}
+    def begin(root, **environment):
+        environment = {**os.environ, "PYTHONPATH": str(Path(stamps.__file__).parents[1]), **environment}
         process = subprocess.Popen(
             [sys.executable, "-c", BUILD], cwd=root, env=environment, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -183,6 +185,44 @@ def test_asked_to_end_the_build_ends_its_kernels_at_once(tmp_path, write_noteboo
     assert told == f"book: {how}; the same command runs what is left (the book of before is kept)\n"
     assert len(_started(tmp_path)) == 2
     _gone(_started(tmp_path))
+
+
+def test_kernels_listen_at_files_of_which_none_is_left(tmp_path, write_notebook, write_book, begun):
+    """A port may be taken between the moment that it is chosen and the one that it is bound: kernels died of it."""
+    write_notebook(tmp_path / "notebooks" / "one.ipynb", (SLEEP.format("one"), {}))
+    write_book(tmp_path, ["one"])
+    with tempfile.TemporaryDirectory() as folder:  # short: the path of a socket holds about 100 characters
+        build = begun(tmp_path, TMPDIR=folder)
+        _sleeping(tmp_path, build, 1)
+        (told,) = Path(folder).rglob("kernel.json")
+        assert json.loads(told.read_text())["transport"] == "ipc"
+        assert sum(path.is_socket() for path in told.parent.iterdir()) == 5  # shell, iopub, stdin, control, heartbeat
+        os.kill(build.pid, signal.SIGTERM)
+        build.communicate(timeout=PATIENCE)
+        assert list(Path(folder).iterdir()) == []
+
+
+@pytest.mark.parametrize(("folder", "transport"), [("", "ipc"), ("long" * 20, None)])
+def test_a_kernel_listens_at_ports_where_paths_are_too_long(folder, transport, monkeypatch):
+    with tempfile.TemporaryDirectory() as short:
+        (Path(short) / folder).mkdir(exist_ok=True)
+        monkeypatch.setattr(tempfile, "tempdir", str(Path(short) / folder))
+        with execution._sockets() as config:
+            assert config["KernelManager"].get("transport") == transport
+
+
+def test_a_kernel_that_does_not_begin_is_told(tmp_path, write_notebook, write_book, monkeypatch):
+    write_notebook(tmp_path / "notebooks" / "one.ipynb", ("print(1)", {}))
+    layout = write_book(tmp_path, ["one"])
+    (notebook,) = layout.notebooks
+
+    def dies(*_, **__):
+        raise RuntimeError("Kernel died before replying to kernel_info")
+
+    monkeypatch.setattr(execution.papermill, "execute_notebook", dies)
+    told = r"notebooks/one.ipynb: its kernel did not begin \(Kernel died before replying to kernel_info\); mend it"
+    with pytest.raises(NotebookError, match=told):
+        execution.execute(tmp_path, notebook, stamps.inputs(layout, notebook, "smoke", {}), 1)
 
 
 def test_a_worker_that_is_killed_is_told_in_one_line(tmp_path, write_notebook, write_book, begun):
