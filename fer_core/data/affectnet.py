@@ -48,8 +48,8 @@ _LIST_FOLDERS = ("Manually_Annotated_file_lists", ".")
 _IMAGE_FOLDERS = (
     "Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images", "Manually_Annotated",
 )  # fmt: skip
-#: Photographs of the first release's lists that its archives lack: one of the training list is not there, one of the
-#: validation list is an empty file. Unpacking again does not help. The second release does not have them.
+#: Photographs that the first release's lists name and its archives lack. One of the training list is not there, one of
+#: the validation list is an empty file. Unpacking again does not help. The second release does not have them.
 LACKING = (
     "2/9db2af5a1da8bd77355e8c6a655da519a899ecc42641bf254107bfc0.jpg",
     "103/29a31ebf1567693f4644c8ba3476ca9a72ee07fe67a5860d98707a0a.jpg",

@@ -91,9 +91,10 @@ class FaceDataset(Dataset[Batch], ABC):
 
     @property
     def pixels(self) -> str:
-        """Digest under which features are kept: of the pictures alone, whatever labels and captions go with them.
+        """Digest under which features are kept.
 
-        Of files it follows every one on this machine, and the code that decodes them; elsewhere it may be another.
+        It is of the pictures alone, whatever labels and captions go with them. Of files it follows every one on this
+        machine, and the code that decodes them; elsewhere it may be another.
         """
         return self.fingerprint
 

@@ -45,14 +45,13 @@ def test_filmed_and_rated_tasks_are_samples(root: Path) -> None:
 
 def test_tasks_that_filmed_people_lack_are_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     found = stressid.listing("test", root, StressidOptions())
-    (record,) = caplog.records
-    assert record.levelname == "WARNING"
+    (record,) = (each for each in caplog.records if each.levelname == "WARNING")
     assert "stressid/test: 1 tasks of 1 people who were filmed in others have no video" in record.message
     assert list(found.left_out.values()) == [("Videos/ab1c/ab1c_Speaking.mp4",)]
     caplog.clear()
     demo_files.write_lines(root / "StressID Dataset/targets.txt", ["de2f"])
     assert not stressid.listing("test", root, StressidOptions()).left_out  # nor do people who were not filmed at all
-    assert not caplog.records
+    assert not [each for each in caplog.records if each.levelname == "WARNING"]
 
 
 def test_a_check_notes_what_may_be_missing(tmp_path: Path) -> None:
