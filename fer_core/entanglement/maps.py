@@ -1,7 +1,8 @@
 """Two-dimensional maps of features, UMAP beside PCA, and how far their neighbourhoods can be trusted."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -61,7 +62,25 @@ def embed(
         return PCA(2, svd_solver="full").fit_transform(unit).astype(np.float32)
     # One job: with more of them a seed no longer fixes the result.
     reducer = _umap().UMAP(n_neighbors=neighbours, min_dist=spread, metric="cosine", random_state=seed, n_jobs=1)
-    return np.asarray(reducer.fit_transform(unit.astype(np.float32)), dtype=np.float32)
+    with _threads_kept():
+        return np.asarray(reducer.fit_transform(unit.astype(np.float32)), dtype=np.float32)
+
+
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Gives torch back its number of threads.
+
+    Numba, which UMAP is compiled by, sets OpenMP's for the whole process to all cores. Where other processes use those
+    too, as when a book is built, each operation of torch then waits for a thread that does not run: drawing faces took
+    fifteen times as long.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _umap() -> Any:

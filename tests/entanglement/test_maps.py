@@ -1,7 +1,11 @@
 """Maps: seeded, true to neighbourhoods that are there, and honest where there are none."""
 
+from importlib import import_module
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from fer_core import entanglement
 from fer_core.errors import UserError
@@ -44,6 +48,23 @@ def test_umap_is_seeded_and_keeps_neighbourhoods(features):
     centres = np.stack([umap.coordinates[labels == label].mean(axis=0) for label in range(5)])
     nearest = np.linalg.norm(umap.coordinates[:, None] - centres, axis=-1).argmin(axis=1)
     assert (nearest == labels).all()
+
+
+def test_umap_leaves_torch_its_threads(features, monkeypatch):
+    """As numba does not: it gives OpenMP all cores."""
+    before = torch.get_num_threads()
+
+    class Numba:
+        def __init__(self, **_):
+            pass
+
+        def fit_transform(self, x):
+            torch.set_num_threads(before + 1)
+            return x[:, :2]
+
+    monkeypatch.setattr(import_module("fer_core.entanglement.maps"), "_umap", lambda: SimpleNamespace(UMAP=Numba))
+    assert entanglement.embed(features[0]).shape == (len(features[0]), 2)
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(
